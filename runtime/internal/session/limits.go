@@ -1,0 +1,85 @@
+package session
+
+import (
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// Limits bound what the peer may cost this side (PROTOCOL.md, section 3). A zero field has the default for the kind
+// of peer.
+type Limits struct {
+	MaxFrame   int // bytes of payload in one frame, 4 KiB to 16 MiB
+	MaxMessage int // bytes of one message
+	Slots      int // calls of one side that run at a time, 1 to 32768
+	Window     int // bytes of stream messages that may be on their way on a new stream
+	// Raised bounds the sum by which a session's windows may grow beyond Window, in bytes.
+	Raised int
+	// Assembly bounds the messages of a session that arrive in several frames and are not taken yet, in bytes.
+	Assembly int
+	Metadata frame.MetadataLimit
+	// Depth bounds how deep messages nest.
+	Depth int
+	// Handshake is how long the peer's HELLO may take.
+	Handshake time.Duration
+	// Stall is how long one write may make no progress before the session ends.
+	Stall time.Duration
+	// Grace is how long a drain waits for running calls.
+	Grace time.Duration
+}
+
+var trusted = Limits{
+	MaxFrame: 64 << 10, MaxMessage: 4 << 20, Slots: 256, Window: 64 << 10, Raised: 8 << 20, Assembly: 16 << 20,
+	Metadata: frame.MetadataLimit{Entries: 64, Bytes: 8 << 10}, Depth: 64,
+	Handshake: 5 * time.Second, Stall: 30 * time.Second, Grace: 5 * time.Second,
+}
+
+var untrusted = Limits{
+	MaxFrame: 16 << 10, MaxMessage: 1 << 20, Slots: 32, Window: 32 << 10, Raised: 1 << 20, Assembly: 2 << 20,
+	Metadata: frame.MetadataLimit{Entries: 32, Bytes: 4 << 10}, Depth: 32,
+	Handshake: 5 * time.Second, Stall: 10 * time.Second, Grace: 5 * time.Second,
+}
+
+// smallest are the limits that a caller keeps to until the peer's HELLO has come.
+const minFrame = 4 << 10
+
+// withDefaults returns l with the zero fields filled in and the others brought into their ranges.
+func (l Limits) withDefaults(sameUser bool) Limits {
+	d := untrusted
+	if sameUser {
+		d = trusted
+	}
+	fill := func(p *int, def, least, most int) {
+		if *p <= 0 {
+			*p = def
+		}
+		*p = min(max(*p, least), most)
+	}
+	fill(&l.MaxFrame, d.MaxFrame, minFrame, 16<<20-1)
+	fill(&l.MaxMessage, d.MaxMessage, minFrame, 1<<31-1)
+	fill(&l.Slots, d.Slots, 1, 1<<15)
+	fill(&l.Window, d.Window, 4*minFrame, 1<<30)
+	fill(&l.Raised, d.Raised, 0, 1<<40)
+	fill(&l.Assembly, max(d.Assembly, l.MaxMessage), l.MaxMessage, 1<<40)
+	fill(&l.Metadata.Entries, d.Metadata.Entries, 0, 1<<16-1)
+	fill(&l.Metadata.Bytes, d.Metadata.Bytes, 0, 1<<16-1)
+	fill(&l.Depth, d.Depth, 1, 10000)
+	for _, p := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&l.Handshake, d.Handshake}, {&l.Stall, d.Stall}, {&l.Grace, d.Grace}} {
+		if *p.v <= 0 {
+			*p.v = p.def
+		}
+	}
+	return l
+}
+
+// agreed is what both sides keep to: the smaller of each limit.
+type agreed struct {
+	version    uint16
+	maxFrame   int
+	maxMessage int
+	slots      int
+	window     int
+}
