@@ -1,0 +1,500 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// Outgoing is what a call of this side starts with.
+type Outgoing struct {
+	Method   uint64
+	Metadata frame.Metadata
+	// Deadline is when the call fails if it is not over, beside the context's; zero is none.
+	Deadline time.Time
+	// Trailers, when not nil, gets the trailers of the answer.
+	Trailers *frame.Metadata
+}
+
+// A localSlot is a place for a call of this side.
+type localSlot struct {
+	generation uint16
+	call       *Call
+}
+
+// A slotWaiter is a call that waits for a slot; slot is set when it got one.
+type slotWaiter struct {
+	waiter
+	slot    int
+	refused bool
+}
+
+// A Call is a call of this side. Send and CloseSend are for one goroutine at a time, Receive for one at a time.
+type Call struct {
+	stream
+	unary bool
+	res   codec.Message // of a unary call, decoded by whoever reads
+	mark  uint64        // where in the bytes of the session it begins
+
+	// Guarded by the session's mutex.
+	finished  bool // STATUS has come, or the session ended
+	abandoned bool // nobody waits for it
+	failure   *Failure
+	answered  bool // res is filled
+	trailers  frame.Metadata
+}
+
+var calls = sync.Pool{New: func() any {
+	return &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
+}}
+
+func (c *Call) ready() bool {
+	return c.finished || (!c.unary && c.stream.ready())
+}
+
+// Unary does a whole call: it sends req and waits for the answer in res.
+func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message) *Failure {
+	c := calls.Get().(*Call)
+	c.unary, c.res = true, res
+	if f := s.open(ctx, c, o, req, true); f != nil {
+		return f
+	}
+	f := s.await(ctx, c, o.Deadline)
+	if f != nil && f.abandoned {
+		return f
+	}
+	if o.Trailers != nil {
+		*o.Trailers = c.trailers
+	}
+	c.recycle()
+	return f
+}
+
+// recycle keeps c for the next call. The reader has let go of it, unless the session has it in a list.
+func (c *Call) recycle() {
+	if c.listed || c.starving {
+		return
+	}
+	recv, send, scratch := c.recvWait, c.sendWait, c.scratch
+	for _, w := range []waiter{recv, send} {
+		select {
+		case <-w.ch: // a wake-up that came too late to be seen
+		default:
+		}
+	}
+	*c = Call{stream: stream{recvWait: recv, sendWait: send, scratch: scratch}}
+	calls.Put(c)
+}
+
+// await waits for the answer of a unary call.
+func (s *Session) await(ctx context.Context, c *Call, deadline time.Time) *Failure {
+	if d, ok := ctx.Deadline(); !deadline.IsZero() && (!ok || deadline.Before(d)) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !c.finished {
+		if err := s.wait(ctx, c.recvWait, c); err != nil && !c.finished {
+			s.abandon(c, err)
+			f := contextFailure(err)
+			f.abandoned = true
+			return f
+		}
+	}
+	if c.failure != nil {
+		return c.failure
+	}
+	return c.answer()
+}
+
+// answer fills res from DATA frames when the message was too large for the STATUS. Called with the mutex held.
+func (c *Call) answer() *Failure {
+	if c.answered || c.res == nil {
+		return nil
+	}
+	s := c.s
+	if len(c.items) != 1 {
+		return failf(CodeInternal, "the peer answered a call of one response with %d", len(c.items))
+	}
+	it := c.items[0]
+	c.items = nil
+	s.release(it.room)
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	if err := s.decode.Unmarshal(it.data, c.res); err != nil {
+		return failf(CodeInternal, "decoding the response: %w", err)
+	}
+	return nil
+}
+
+func contextFailure(err error) *Failure {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return failf(CodeDeadlineExceeded, "no answer within the deadline: %w", err)
+	}
+	return failf(CodeCanceled, "canceled by the caller: %w", err)
+}
+
+// Oneway sends a call that nobody waits for. It returns when the call is queued.
+func (s *Session) Oneway(ctx context.Context, o Outgoing, req codec.Message) *Failure {
+	c := &Call{unary: true, abandoned: true, stream: stream{discard: true, recvWait: newWaiter(), sendWait: newWaiter()}}
+	return s.open(ctx, c, o, req, true)
+}
+
+// Open starts a call of any other shape. Req is its first message, or nil; last says that no other follows. It ends
+// with Receive's error, or Cancel.
+func (s *Session) Open(ctx context.Context, o Outgoing, req codec.Message, last bool) (*Call, *Failure) {
+	c := &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
+	if f := s.open(ctx, c, o, req, last); f != nil {
+		return nil, f
+	}
+	return c, nil
+}
+
+// open gets a slot and sends the CALL, with the request in it when it fits.
+func (s *Session) open(ctx context.Context, c *Call, o Outgoing, req codec.Message, last bool) *Failure {
+	head, f := s.callHead(ctx, o)
+	if f != nil {
+		return f
+	}
+	b := append(c.scratch[:0], make([]byte, frame.HeaderSize)...)
+	b = head.Append(b)
+	message, flags := len(b), frame.Flags(0)
+	if req != nil {
+		var err error
+		if b, err = req.MarshalAppend(b); err != nil {
+			return notExecuted(CodeInternal, "encoding the request: %w", err)
+		}
+		if n := len(b) - message; n > s.agreed.maxMessage {
+			return notExecuted(CodeResourceExhausted, "request of %d bytes, over the limit of %d that both sides take", n, s.agreed.maxMessage)
+		}
+		flags = frame.Msg
+	}
+	if last {
+		flags |= frame.End
+	}
+	apart := req != nil && len(b)-frame.HeaderSize > s.agreed.maxFrame
+	first := b
+	if apart {
+		first, flags = b[:message], 0
+	}
+	if f := s.enqueue(ctx, c, first, flags, !apart); f != nil {
+		return f
+	}
+	if apart {
+		end := frame.Flags(0)
+		if last {
+			end = frame.End
+		}
+		if err := c.sendPieces(ctx, b[message:], end); err != nil && !s.over(c, err) {
+			return s.sendFailed(c, err)
+		}
+	}
+	if cap(b) <= pieceAlone {
+		c.scratch = b[:0]
+	}
+	return nil
+}
+
+func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, *Failure) {
+	head := frame.CallPayload{Method: o.Method, Metadata: o.Metadata}
+	deadline := o.Deadline
+	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
+		deadline = d
+	}
+	if !deadline.IsZero() {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return head, notExecuted(CodeDeadlineExceeded, "the deadline was over before the call: %w", context.DeadlineExceeded)
+		}
+		head.Timeout = uint64(left)
+	}
+	if err := ctx.Err(); err != nil {
+		f := contextFailure(err)
+		f.NotExecuted = true
+		return head, f
+	}
+	if len(o.Metadata) > 0 {
+		if err := s.limits.Metadata.Check(o.Metadata); err != nil {
+			return head, notExecuted(CodeInvalidArgument, "%w", err)
+		}
+	}
+	return head, nil
+}
+
+// enqueue gives c a slot and queues its CALL.
+func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, send bool) *Failure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, f := s.acquire(ctx)
+	if f != nil {
+		return f
+	}
+	l := &s.local[slot]
+	l.generation = frame.NextGeneration(l.generation)
+	l.call = c
+	c.init(s, frame.NewStreamID(slot, s.cfg.Side, l.generation))
+	c.closed = flags&frame.End != 0
+	c.mark = s.queued
+	s.pending++
+	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b)
+	if send {
+		s.gather()
+		s.flush(true)
+	}
+	return nil
+}
+
+// acquire waits for a slot. Called and returns with the mutex held.
+func (s *Session) acquire(ctx context.Context) (int, *Failure) {
+	if f := s.refusal(); f != nil {
+		return 0, f
+	}
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return slot, nil
+	}
+	w := &slotWaiter{waiter: newWaiter(), slot: -1}
+	s.queue = append(s.queue, w)
+	s.toReader() // nobody else may be there to read the STATUS that frees one
+	s.mu.Unlock()
+	var err error
+	select {
+	case <-w.ch:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.mu.Lock()
+	switch {
+	case w.slot >= 0 && err == nil && s.ended == nil:
+		return w.slot, nil
+	case w.slot >= 0:
+		s.freeSlot(w.slot)
+	case !w.refused:
+		s.queue = slices.DeleteFunc(s.queue, func(q *slotWaiter) bool { return q == w })
+	}
+	if f := s.refusal(); f != nil {
+		return 0, f
+	}
+	f := contextFailure(err)
+	f.NotExecuted = true
+	f.Text = "waiting for one of the session's slots, all of which are in use: " + f.Text
+	return 0, f
+}
+
+// refusal says why no call can be started. Called with the mutex held.
+func (s *Session) refusal() *Failure {
+	switch {
+	case s.ended != nil:
+		return notExecuted(CodeUnavailable, "%w", s.ended)
+	case s.failed:
+		return notExecuted(CodeUnavailable, "the session is ending: the peer is gone")
+	case s.leaving:
+		return notExecuted(CodeUnavailable, "the session is draining: this side is closing it")
+	case s.peerLeaving:
+		return notExecuted(CodeUnavailable, "the session is draining: the peer is closing it")
+	}
+	return nil
+}
+
+// refuseQueued wakes the calls that wait for a slot they will not get. Called with the mutex held.
+func (s *Session) refuseQueued() {
+	for _, w := range s.queue {
+		w.refused = true
+		w.notify()
+	}
+	s.queue = nil
+}
+
+// freeSlot hands a slot to the call that has waited longest, or keeps it. Called with the mutex held.
+func (s *Session) freeSlot(slot int) {
+	if len(s.queue) == 0 {
+		s.free = append(s.free, slot)
+		return
+	}
+	w := s.queue[0]
+	s.queue = s.queue[1:]
+	w.slot = slot
+	w.notify()
+}
+
+// handleStatus ends a call.
+func (s *Session) handleStatus(h frame.Header, payload []byte) error {
+	p, message, err := frame.ParseStatus(payload, s.limits.Metadata)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.Stream.Side() != s.cfg.Side {
+		return errors.New("for a call of the peer itself")
+	}
+	st, err := s.lookup(h.Stream)
+	if err != nil {
+		return err
+	}
+	c := s.local[h.Stream.Slot()].call
+	if h.Flags&frame.Msg == 0 && len(message) > 0 {
+		return errors.New("with message bytes and without MSG")
+	}
+	if st.partLeft > 0 && h.Arg == CodeOK {
+		return errors.New("of success, in the middle of a message")
+	}
+	var failure *Failure
+	switch {
+	case h.Arg != CodeOK:
+		failure = &Failure{Code: h.Arg, Text: p.Text, Details: p.Details, Remote: true,
+			NotExecuted: h.Flags&frame.NotExecuted != 0, Trailers: p.Trailers}
+	case h.Flags&frame.Msg == 0:
+	case c.unary && c.res != nil && !c.abandoned:
+		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.
+		res := c.res
+		s.mu.Unlock()
+		err := s.decode.Unmarshal(message, res)
+		s.mu.Lock()
+		if s.ended != nil {
+			return nil // the caller has gone, perhaps with c
+		}
+		if c.answered = true; err != nil {
+			failure = failf(CodeInternal, "decoding the response: %w", err)
+		}
+	case !c.abandoned:
+		c.push(message, 0)
+	}
+	s.local[h.Stream.Slot()].call = nil
+	s.pending--
+	c.trailers = p.Trailers
+	c.fail(failure)
+	if c.abandoned {
+		c.drop()
+	}
+	s.freeSlot(h.Stream.Slot())
+	s.settleDrain()
+	return nil
+}
+
+// fail ends c; a nil failure is success. Called with the mutex held.
+func (c *Call) fail(f *Failure) {
+	c.finished, c.closed, c.over = true, true, true
+	c.failure = f
+	if c.partLeft > 0 {
+		c.part, c.partLeft = nil, 0
+		c.s.release(c.partRoom)
+	}
+	c.finish()
+	c.recvWait.notify()
+	c.sendWait.notify()
+}
+
+// abandon lets go of a call: the peer is told, and the slot stays taken until its STATUS. Called with the mutex held.
+func (s *Session) abandon(c *Call, why error) {
+	if c.abandoned {
+		return
+	}
+	c.abandoned, c.closed, c.discard = true, true, true
+	if c.finished {
+		c.drop()
+		return
+	}
+	s.owe(&c.stream)
+	c.owesCancel = true
+	c.cancelCode = CodeCanceled
+	if errors.Is(why, context.DeadlineExceeded) {
+		c.cancelCode = CodeDeadlineExceeded
+	}
+	c.sendWait.notify()
+	c.recvWait.notify()
+	s.flush(false)
+}
+
+// over says whether err only tells that the peer ended the call before it had all of the request; how it ended, the
+// answer tells.
+func (s *Session) over(c *Call, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(err, errSendClosed) && c.finished
+}
+
+// sendFailed is how a call fails whose message could not be sent.
+func (s *Session) sendFailed(c *Call, err error) *Failure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.finished && c.failure != nil {
+		return c.failure
+	}
+	s.abandon(c, err)
+	var f *Failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return contextFailure(err)
+	case s.ended != nil:
+		return s.lostCall(c)
+	}
+	return failf(CodeInternal, "%w", err)
+}
+
+// Send sends a message, waiting for credit within ctx. It returns io.EOF when the peer has ended the call: Receive
+// tells how.
+func (c *Call) Send(ctx context.Context, m codec.Message) error {
+	err := c.send(ctx, m, 0)
+	if errors.Is(err, errSendClosed) {
+		return io.EOF
+	}
+	if err != nil {
+		return c.s.sendFailed(c, err)
+	}
+	return nil
+}
+
+// CloseSend says that no more messages come from this side.
+func (c *Call) CloseSend() { c.closeSend() } // how the call ended, Receive tells
+
+// Receive decodes the next message into m. It returns io.EOF when the call has ended well, a *Failure when it has
+// not.
+func (c *Call) Receive(ctx context.Context, m codec.Message) error {
+	err := c.receive(ctx, m)
+	if err == nil {
+		return nil
+	}
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == io.EOF && c.failure != nil && !c.abandoned:
+		return c.failure
+	case err == io.EOF && c.abandoned:
+		return failf(CodeCanceled, "canceled by the caller")
+	case err == io.EOF:
+		return io.EOF
+	case ctx.Err() != nil:
+		s.abandon(c, err)
+		return contextFailure(err)
+	default:
+		s.abandon(c, err)
+		return failf(CodeInternal, "%w", err)
+	}
+}
+
+// Trailers are what the handler sent with its end. They are there once Receive has returned io.EOF or a *Failure.
+func (c *Call) Trailers() frame.Metadata {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.trailers
+}
+
+// Cancel lets go of the call, at once on this side. It does nothing when the call is over.
+func (c *Call) Cancel() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.abandon(c, context.Canceled)
+}

@@ -1,0 +1,13 @@
+//go:build unix
+
+package session
+
+import (
+	"errors"
+	"syscall"
+)
+
+// goneError says whether err is how the operating system reports a peer that is no longer there.
+func goneError(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}

@@ -1,0 +1,381 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// One goroutine at a time reads: it has the role. The session's own goroutine has it while nothing else is said.
+//
+//	own       the session's goroutine reads, or handles frames
+//	borrowed  a caller that waits alone reads its reply itself: no goroutine hands it over
+//	vacant    between two calls of a lone caller nobody reads
+//
+// The session's goroutine also runs handlers, as long as they are quick (serve.go). Both are bets that something will
+// not take long. The tick settles bets that were lost: it comes every tickEvery while there is one, and where it finds
+// that nothing has moved since the last one, it brings the role back to a goroutine of the session. So whatever a
+// handler or a peer does, the session reads on after at most two ticks. A session that serves anything lends the role
+// only while a call waits in it and never leaves it vacant, so that the peer's calls are read at once.
+type role uint8
+
+const (
+	own role = iota
+	borrowed
+	vacant
+)
+
+// tickEvery is how long a bet may stand. It bounds how late a lone caller sees its context end.
+const tickEvery = time.Millisecond
+
+// A waiter is a goroutine that waits for the session.
+type waiter struct{ ch chan struct{} }
+
+func newWaiter() waiter { return waiter{make(chan struct{}, 1)} }
+
+// notify makes the waiter look again. It never blocks.
+func (w waiter) notify() {
+	select {
+	case w.ch <- struct{}{}:
+	default:
+	}
+}
+
+// errRelieved says that another goroutine reads now.
+var errRelieved = errors.New("relieved")
+
+// moved notes that the role did something and starts the tick. Called with the mutex held.
+func (s *Session) moved() {
+	s.moves++
+	if !s.ticking && s.ended == nil {
+		s.ticking = true
+		s.seen = s.moves
+		s.ticker.Reset(tickEvery)
+	}
+}
+
+// tick brings the role back where nothing moved since the last one.
+func (s *Session) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil || (s.role == own && s.inline == nil) {
+		s.ticking = false
+		return
+	}
+	still := s.moves == s.seen
+	s.seen = s.moves
+	s.ticker.Reset(tickEvery)
+	if !still {
+		return
+	}
+	switch {
+	case s.inline != nil:
+		s.inline.method.pace.slow()
+		s.relieveHandler()
+	default:
+		s.toReader()
+	}
+}
+
+// toReader brings the role to the session's own goroutine. Called with the mutex held.
+func (s *Session) toReader() {
+	switch {
+	case s.inline != nil:
+		s.relieveHandler()
+	case s.role == vacant:
+		s.giveBack()
+	case s.role == borrowed && !s.relieve && !s.failed:
+		s.relieve = true
+		s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// giveBack wakes the session's own goroutine to read. Called with the mutex held.
+func (s *Session) giveBack() {
+	s.role = own
+	s.lone = 0
+	s.wake <- struct{}{} // has room: the goroutine sleeps, and is woken once
+}
+
+// relieveHandler lets another goroutine read, because the handler that runs on the reading one takes long or is about
+// to wait. Called with the mutex held.
+func (s *Session) relieveHandler() {
+	s.inline = nil
+	s.wg.Add(1)
+	go s.readLoop()
+}
+
+// readLoop is the session's own goroutine. It ends with the session, or when it was relieved.
+func (s *Session) readLoop() {
+	defer s.wg.Done()
+	for {
+		err := s.handleBuffered()
+		if err == errRelieved {
+			return
+		}
+		if err == nil {
+			s.mu.Lock()
+			s.flush(false)
+			lend := s.lend()
+			s.mu.Unlock()
+			if lend {
+				select {
+				case <-s.wake:
+					continue
+				case <-s.done:
+					return
+				}
+			}
+			err = s.read()
+		}
+		if err != nil && err != errRelieved {
+			s.endRead(err)
+			return
+		}
+	}
+}
+
+// lend leaves the role to the next caller where for some reads in a row at most one call waited. Called with the
+// mutex held.
+func (s *Session) lend() bool {
+	if len(s.cfg.Methods) > 0 || s.pending > 1 || s.leaving || len(s.pings) > 0 || s.ended != nil {
+		s.lone = 0
+		return false
+	}
+	if s.lone++; s.lone < 4 || s.pending > 0 {
+		return false
+	}
+	s.role = vacant
+	s.moved()
+	return true
+}
+
+// A condition is what a goroutine waits for. It is asked with the mutex held.
+type condition interface{ ready() bool }
+
+// readFor reads with the borrowed role until c is ready or the role has to go back. Called and returns with the mutex
+// held, and without the role.
+func (s *Session) readFor(c condition) {
+	s.role = borrowed
+	s.moved()
+	for {
+		s.mu.Unlock()
+		err := s.handleBuffered()
+		s.mu.Lock()
+		s.flush(false)
+		if err == nil && !c.ready() && !s.relieve && s.ended == nil {
+			s.mu.Unlock()
+			err = s.read()
+			s.mu.Lock()
+		}
+		if err != nil && err != errRelieved {
+			s.mu.Unlock()
+			s.endRead(err)
+			s.mu.Lock()
+		}
+		if s.ended != nil || s.relieve || c.ready() {
+			break
+		}
+	}
+	if s.relieve {
+		s.relieve = false
+		s.conn.SetReadDeadline(time.Time{})
+		s.giveBack()
+		return
+	}
+	if s.pending > 1 || len(s.cfg.Methods) > 0 || s.leaving || s.ended != nil || len(s.pings) > 0 {
+		s.giveBack()
+		return
+	}
+	s.role = vacant
+	s.moved()
+}
+
+// read reads what there is into the buffer, and waits until there is something. It returns nil when it should be
+// tried again.
+func (s *Session) read() error {
+	if s.r == s.w {
+		s.r, s.w = 0, 0
+	}
+	if need := s.needed(); s.r+need > len(s.buf) || s.w == len(s.buf) {
+		if need > len(s.buf) {
+			grown := make([]byte, max(need, min(2*len(s.buf), 128<<10)))
+			s.w = copy(grown, s.buf[s.r:s.w])
+			s.buf = grown
+		} else {
+			s.w = copy(s.buf, s.buf[s.r:s.w])
+		}
+		s.r = 0
+	}
+	n, err := s.conn.Read(s.buf[s.w:])
+	s.w += n
+	switch {
+	case n > 0:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return s.readTimedOut()
+	case errors.Is(err, io.EOF) && s.w > s.r:
+		return io.ErrUnexpectedEOF
+	case err == nil:
+		return io.ErrNoProgress
+	default:
+		return err
+	}
+}
+
+// readTimedOut tells the call for the role from a deadline that was left behind by one, and from the end of the wait
+// for what a peer had sent before writing to it failed.
+func (s *Session) readTimedOut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed {
+		return io.EOF
+	}
+	if !s.relieve {
+		s.conn.SetReadDeadline(time.Time{})
+	}
+	return nil
+}
+
+// needed returns how many bytes the frame at the front takes, as far as is known.
+func (s *Session) needed() int {
+	if s.w-s.r < frame.HeaderSize {
+		return frame.HeaderSize
+	}
+	h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
+	if err != nil {
+		return frame.HeaderSize
+	}
+	return frame.HeaderSize + int(h.Length)
+}
+
+// endRead ends the session because reading failed.
+func (s *Session) endRead(err error) {
+	var e *EndError
+	if !errors.As(err, &e) {
+		e = ioError("reading", err)
+	}
+	s.end(e)
+}
+
+// handleBuffered handles the frames that have come whole.
+func (s *Session) handleBuffered() error {
+	for s.w-s.r >= frame.HeaderSize {
+		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
+		if err != nil {
+			return endf(Protocol, "%w", err)
+		}
+		size := frame.HeaderSize + int(h.Length)
+		if s.w-s.r < size {
+			return nil
+		}
+		payload := s.buf[s.r+frame.HeaderSize : s.r+size]
+		s.r += size
+		if err := s.handle(h, payload); err != nil {
+			if err == errRelieved {
+				return err
+			}
+			var e *EndError
+			if errors.As(err, &e) {
+				return e
+			}
+			return endf(Protocol, "%s: %w", h.Type, err)
+		}
+	}
+	return nil
+}
+
+func (s *Session) handle(h frame.Header, payload []byte) error {
+	switch h.Type {
+	case frame.Status:
+		return s.handleStatus(h, payload)
+	case frame.Call:
+		return s.handleCall(h, payload)
+	case frame.Data:
+		return s.handleData(h, payload)
+	case frame.Credit:
+		return s.handleCredit(h)
+	case frame.Cancel:
+		return s.handleCancel(h)
+	case frame.Ping:
+		return s.handlePing(h)
+	case frame.GoAway:
+		return s.handleGoAway(h, payload)
+	default:
+		return fmt.Errorf("not expected after the handshake")
+	}
+}
+
+func (s *Session) handlePing(h frame.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.Flags&frame.Ack == 0 {
+		s.pong = true
+		return nil
+	}
+	if len(s.pings) == 0 {
+		return errors.New("an answer to no PING")
+	}
+	for _, answer := range s.pings {
+		close(answer)
+	}
+	s.pings = nil
+	return nil
+}
+
+func (s *Session) handleGoAway(h frame.Header, payload []byte) error {
+	switch r := Reason(h.Arg); r {
+	case Drained:
+		s.mu.Lock()
+		s.peerLeaving = true
+		s.refuseQueued()
+		s.mu.Unlock()
+		return nil
+	case Closed:
+		return endf(PeerGone, "the peer closed the session")
+	default:
+		return endf(Refused, "the peer ended the session (%s): %s", r, safeText(payload))
+	}
+}
+
+// safeText returns what a peer wrote for people, cut to the limit and without what would disturb a terminal.
+func safeText(b []byte) string {
+	b = b[:min(len(b), frame.MaxGoAwayText)]
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, string(b))
+}
+
+// lookup finds the stream that a frame belongs to; nil is one that has ended and may still be spoken of. Called with
+// the mutex held.
+func (s *Session) lookup(id frame.StreamID) (*stream, error) {
+	slot := id.Slot()
+	if slot >= s.agreed.slots {
+		return nil, fmt.Errorf("slot %d, over the limit of %d", slot, s.agreed.slots)
+	}
+	if id.Side() == s.cfg.Side {
+		l := &s.local[slot]
+		if l.call == nil || l.generation != id.Generation() {
+			return nil, fmt.Errorf("stream %#x, which this side has not open", uint32(id))
+		}
+		return &l.call.stream, nil
+	}
+	r := &s.remote[slot]
+	switch {
+	case r.generation != id.Generation():
+		return nil, fmt.Errorf("stream %#x, which the peer has not opened", uint32(id))
+	case r.in == nil:
+		return nil, nil // the peer sent it before it saw the STATUS
+	default:
+		return &r.in.stream, nil
+	}
+}

@@ -1,0 +1,313 @@
+// Package session is the protocol between two processes over one byte stream (PROTOCOL.md): calls both ways, streams
+// with flow control, deadlines, cancellation, draining, and one error for whatever ends it. It knows no method's
+// types; package ipc puts those on top.
+//
+// The order of events, and the file that each is in:
+//
+//	session.go    a connection becomes a session, and ends
+//	handshake.go  preface and HELLO each way
+//	read.go       who reads, and what each frame does
+//	write.go      how frames of many goroutines become few writes
+//	call.go       a call of this side
+//	serve.go      a call of the peer, and where its handler runs
+//	stream.go     messages and credit of one stream, either side
+//
+// Everything that several goroutines touch is guarded by the one mutex of the Session; it is never held over I/O, a
+// channel that may block, or code of the user.
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/transport"
+)
+
+// Config is one side of a session. Methods and Services are shared by all sessions of an endpoint and not changed.
+type Config struct {
+	Side     uint8 // 0 dialed, 1 listened
+	Limits   Limits
+	Methods  map[uint64]*Method // by id
+	Services []frame.ServiceHash
+	Logger   *slog.Logger    // nil: says nothing
+	Context  context.Context // handlers' contexts have its values; nil: none
+}
+
+// A Method is a method that this side serves.
+type Method struct {
+	Path string // "echo.v1.Echo/Say"
+	// Unary, with NewRequest, is a handler of one message that answers with at most one. Stream is any other.
+	NewRequest func() codec.Message
+	Unary      func(in *Incoming, req codec.Message) (codec.Message, *Failure)
+	Stream     func(in *Incoming) (codec.Message, *Failure)
+
+	pace pace
+}
+
+// A Session is one connection to a peer. All its methods may be called by any goroutine.
+type Session struct {
+	conn   transport.Conn
+	try    transport.TryWriter // conn, when it can write without waiting; else nil
+	cfg    Config
+	limits Limits
+	peer   transport.Peer
+	hello  *frame.HelloPayload // the peer's
+	agreed agreed
+	decode codec.Options
+	done   chan struct{} // closed when the session has ended
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	ended *EndError // nil while it lives
+
+	// Calls of this side.
+	local   []localSlot
+	free    []int // slots never used or used before, last freed first
+	pending int   // calls whose STATUS has not come
+	queue   []*slotWaiter
+	// Calls of the peer.
+	remote  []remoteSlot
+	running int
+	// Draining.
+	leaving     bool // this side sent GOAWAY
+	peerLeaving bool
+	quiet       chan struct{} // closed when a drain has nothing left to wait for; nil unless draining
+	pings       []chan struct{}
+
+	// Reading (read.go). The holder of the role owns buf, r and w.
+	role    role
+	inline  *Incoming // the call whose handler runs on the reading goroutine
+	relieve bool      // the borrower is to give the role back
+	moves   uint64    // counts what the role did, so that the tick sees a standstill
+	seen    uint64    // moves at the last tick
+	ticking bool
+	ticker  *time.Timer
+	lone    int           // reads in a row that found at most one call waiting
+	wake    chan struct{} // gives the role back to the session's own goroutine
+	buf     []byte
+	r, w    int
+
+	// Writing (write.go).
+	out, spare []byte
+	writing    bool
+	failed     bool      // a write failed: nothing more is sent, what has come is still read
+	due        []*stream // owe a CREDIT or CANCEL
+	pong       bool
+	room       []waiter
+	queued     uint64 // bytes ever appended to out
+	handed     uint64 // of them, those that a write has begun with
+
+	// Budgets for messages that arrive (stream.go).
+	raised   int
+	reserved int
+	starved  []*stream
+}
+
+// Start makes a session of conn: it shakes hands within ctx and the limit for it, and begins to read. It owns conn
+// from now on, also when it fails. The error is an *EndError or ctx's.
+func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, error) {
+	s := &Session{
+		conn: conn, cfg: cfg, peer: conn.Peer(),
+		done: make(chan struct{}), wake: make(chan struct{}, 1),
+	}
+	s.limits = cfg.Limits.withDefaults(s.peer.SameUser)
+	s.decode = codec.Options{MaxDepth: s.limits.Depth}
+	s.try, _ = conn.(transport.TryWriter)
+	if s.cfg.Logger == nil {
+		s.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.cfg.Context == nil {
+		s.cfg.Context = context.Background()
+	}
+	if err := s.handshake(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s.local = make([]localSlot, s.agreed.slots)
+	s.remote = make([]remoteSlot, s.agreed.slots)
+	for i := range s.agreed.slots {
+		s.free = append(s.free, s.agreed.slots-1-i)
+	}
+	s.ticker = time.AfterFunc(time.Hour, s.tick)
+	s.ticker.Stop()
+	s.wg.Add(1)
+	go s.readLoop()
+	return s, nil
+}
+
+// Peer tells who is at the other end.
+func (s *Session) Peer() transport.Peer { return s.peer }
+
+// PeerHello is what the peer said of itself.
+func (s *Session) PeerHello() *frame.HelloPayload { return s.hello }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns why the session ended, or nil while it lives.
+func (s *Session) Err() *EndError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+// Wait returns once the session has ended and its goroutines and handlers have returned.
+func (s *Session) Wait() { s.wg.Wait() }
+
+// Close ends the session now. Calls that run fail on both sides.
+func (s *Session) Close() { s.end(endf(Closed, "this side closed it")) }
+
+// Drain tells the peer that the session is to end, lets the calls of both sides finish, and ends it; when ctx ends
+// first, the calls that still run fail. It returns an error only in that case.
+func (s *Session) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if s.ended == nil && !s.leaving {
+		s.leaving = true
+		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(Drained)}, []byte("draining"))
+		s.refuseQueued()
+	}
+	if s.quiet == nil {
+		s.quiet = make(chan struct{})
+	}
+	quiet := s.quiet
+	s.mu.Unlock()
+
+	// Calls that crossed the GOAWAY have come when the peer has answered a PING behind it.
+	err := s.Ping(ctx)
+	s.mu.Lock()
+	s.settleDrain()
+	s.mu.Unlock()
+	if err == nil {
+		select {
+		case <-quiet:
+			err = s.flushAll(ctx)
+		case <-s.done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	s.end(endf(Drained, "drained"))
+	if ctx.Err() == nil {
+		return nil // the session ended by itself, and with it the calls
+	}
+	return err
+}
+
+// settleDrain ends the wait of a drain when no call is left. Called with the mutex held.
+func (s *Session) settleDrain() {
+	if s.quiet == nil || s.pending > 0 || s.running > 0 || len(s.pings) > 0 {
+		return
+	}
+	select {
+	case <-s.quiet:
+	default:
+		close(s.quiet)
+	}
+}
+
+// Ping returns when the peer has answered.
+func (s *Session) Ping(ctx context.Context) error {
+	answer := make(chan struct{})
+	s.mu.Lock()
+	if s.ended != nil {
+		defer s.mu.Unlock()
+		return s.ended
+	}
+	s.pings = append(s.pings, answer)
+	if len(s.pings) == 1 {
+		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
+	}
+	s.toReader()
+	s.flush(false)
+	s.mu.Unlock()
+	select {
+	case <-answer:
+		return nil
+	case <-s.done:
+		return s.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end ends the session for the reason of the first call; later ones do nothing. It tells the peer when the peer is
+// at fault, fails every call of this side, and ends the contexts of the peer's calls.
+func (s *Session) end(e *EndError) {
+	s.mu.Lock()
+	if s.ended != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.ended = e
+	s.ticker.Stop()
+	var farewell []byte
+	if !s.writing && !s.failed && (e.Reason == Protocol || e.Reason == Closed) {
+		text := e.Err.Error()
+		text = text[:min(len(text), frame.MaxGoAwayText)]
+		s.collect()
+		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(text))
+		farewell = s.out
+	}
+	for i := range s.local {
+		if c := s.local[i].call; c != nil {
+			c.fail(s.lostCall(c))
+		}
+	}
+	var running []*Incoming
+	for i := range s.remote {
+		if in := s.remote[i].in; in != nil {
+			running = append(running, in)
+			in.recvWait.notify()
+			in.sendWait.notify()
+			if !in.started {
+				s.remote[i].in = nil
+				s.running--
+			}
+		}
+	}
+	s.refuseQueued()
+	for _, w := range s.room {
+		w.notify()
+	}
+	s.room = nil
+	s.mu.Unlock()
+
+	if farewell != nil && s.try != nil {
+		s.try.TryWrite(farewell) // best effort: the session is over either way
+	}
+	s.conn.Close()
+	close(s.done)
+	for _, in := range running {
+		in.cancel(context.Canceled)
+	}
+	if e.Reason != Closed && e.Reason != Drained && e.Reason != PeerGone {
+		s.cfg.Logger.Warn("ipc session ended", "peer", s.peer.Address, "reason", e.Reason.String(), "error", e.Err)
+	}
+}
+
+// lostCall is how a call fails whose session ended.
+func (s *Session) lostCall(c *Call) *Failure {
+	f := failf(CodeUnavailable, "%w", s.ended)
+	f.NotExecuted = s.handed <= c.mark
+	return f
+}
+
+// ioError names the reason behind an error of the connection.
+func ioError(what string, err error) *EndError {
+	switch {
+	case errors.Is(err, io.EOF):
+		return endf(PeerGone, "the peer closed the connection or died")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return endf(PeerGone, "the peer closed the connection or died in the middle of a frame")
+	case goneError(err):
+		return endf(PeerGone, "%s: %w", what, err)
+	default:
+		return endf(Broken, "%s: %w", what, err)
+	}
+}

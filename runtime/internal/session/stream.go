@@ -1,0 +1,544 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// A stream is what a call has on both of its sides: messages that arrive, and credit to send. Credit is counted in
+// bytes of DATA frames, headers included, so that empty messages cost something too. A message that comes in several
+// frames is announced with its length; the receiver reserves room for the whole in the session's budget and then
+// grants the credit for the whole, so that it always can be finished; until then it gets no further than the window.
+type stream struct {
+	s  *Session
+	id frame.StreamID
+
+	// Guarded by the session's mutex.
+	recvWait, sendWait waiter
+	closed             bool // nothing can be sent any more
+	over               bool // nothing arrives any more
+	discard            bool // nobody wants what arrives
+
+	// Arriving.
+	items    []item // whole messages, oldest first
+	arena    []byte // holds the small ones
+	peerEnd  bool   // END has come
+	window   int    // credit that is granted when nothing is held
+	avail    int    // credit that the peer has left
+	held     int    // bytes that have come and are not taken
+	part     []byte // the message that is being put together
+	partLeft int    // bytes of it to come; 0: none is
+	partCost int    // of it, what counts as held
+	partRoom int    // what is reserved for it
+	starving bool   // waits for a reservation
+	room     int    // what is reserved for the messages of the batch
+
+	// Leaving.
+	credit int
+
+	// Owed to the peer, sent with the next write.
+	owes       int
+	owesCancel bool
+	cancelCode uint32
+	listed     bool // in the session's list of those that owe
+
+	// Owned by the one goroutine that receives.
+	batch []item
+	next  int // in batch
+	taken int
+	used  []byte // the arena of the batch, to be used again
+	// Owned by the one goroutine that sends.
+	scratch []byte
+	burst   int
+}
+
+// An item is a message that has come whole.
+type item struct {
+	data []byte
+	cost int // of the window
+	room int // of the session's reservations
+}
+
+const (
+	// single is the largest message that is sent in one DATA frame. It is at most a quarter of a window, so that
+	// a receiver that returns credit by half windows never leaves a sender without enough.
+	singleMost = 16 << 10
+	pieceAlone = 64 << 10 // the pieces of larger ones: nobody else is sending
+	pieceTurns = 16 << 10 // several streams take turns
+	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
+	raiseMost  = 1 << 20  // the largest window that a stream is raised to
+	arenaSize  = 16 << 10
+)
+
+func (st *stream) init(s *Session, id frame.StreamID) {
+	st.s, st.id = s, id
+	st.window, st.avail, st.credit = s.agreed.window, s.agreed.window, s.agreed.window
+}
+
+func (s *Session) single() int { return min(singleMost, s.agreed.window/4-frame.HeaderSize) }
+
+// handleData takes a message, or a piece of one, from the wire.
+func (s *Session) handleData(h frame.Header, payload []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.lookup(h.Stream)
+	if err != nil || st == nil {
+		return err
+	}
+	if st.peerEnd {
+		return fmt.Errorf("stream %#x goes on after its END", uint32(h.Stream))
+	}
+	if cost := frame.HeaderSize + len(payload); cost > st.avail {
+		return fmt.Errorf("stream %#x: %d bytes, over the credit of %d", uint32(h.Stream), cost, st.avail)
+	}
+	st.avail -= frame.HeaderSize + len(payload)
+	if st.discard {
+		return nil
+	}
+	if h.Flags&frame.Msg != 0 {
+		if err := st.arrive(payload, h.Flags&frame.More != 0); err != nil {
+			return err
+		}
+	} else if len(payload) > 0 || st.partLeft > 0 {
+		return fmt.Errorf("stream %#x: a frame without MSG inside a message", uint32(h.Stream))
+	}
+	if h.Flags&frame.End != 0 {
+		st.peerEnd = true
+		if err := s.requestComplete(h.Stream); err != nil {
+			return err
+		}
+	}
+	st.recvWait.notify()
+	return nil
+}
+
+// arrive takes the payload of a DATA frame that has MSG. Called with the mutex held.
+func (st *stream) arrive(payload []byte, more bool) error {
+	cost := frame.HeaderSize + len(payload)
+	if st.partLeft == 0 {
+		if !more {
+			st.push(payload, cost)
+			return nil
+		}
+		if len(payload) < 4 {
+			return fmt.Errorf("a first piece of %d bytes, without the message's length", len(payload))
+		}
+		total := binary.LittleEndian.Uint32(payload)
+		payload = payload[4:]
+		if int64(total) > int64(st.s.limits.MaxMessage) {
+			return fmt.Errorf("a message of %d bytes, over the limit of %d", total, st.s.limits.MaxMessage)
+		}
+		if int(total) <= len(payload) {
+			return fmt.Errorf("a message of %d bytes whose first piece has %d and says that more follow", total, len(payload))
+		}
+		st.part, st.partLeft, st.partCost, st.partRoom = nil, int(total), 0, 0
+	}
+	if len(payload) > st.partLeft || (len(payload) == st.partLeft) == more {
+		return fmt.Errorf("a message that is not as long as its first piece says")
+	}
+	st.partLeft -= len(payload)
+	st.grow(len(payload))
+	st.part = append(st.part, payload...)
+	if st.partRoom > 0 {
+		cost = 0 // granted with the reservation
+	}
+	st.partCost += cost
+	st.held += cost
+	if st.partLeft > 0 {
+		st.reserve()
+		return nil
+	}
+	st.items = append(st.items, item{st.part, st.partCost, st.partRoom})
+	st.part = nil
+	return nil
+}
+
+// grow makes room for n more bytes of the message that is being put together: at most twice what has come, whatever
+// length was claimed.
+func (st *stream) grow(n int) {
+	have := len(st.part) + n
+	if have <= cap(st.part) {
+		return
+	}
+	whole := len(st.part) + n + st.partLeft
+	bigger := make([]byte, len(st.part), min(whole, max(2*have, pieceAlone)))
+	copy(bigger, st.part)
+	st.part = bigger
+}
+
+// push appends a whole message. Called with the mutex held.
+func (st *stream) push(payload []byte, cost int) {
+	if cap(st.arena)-len(st.arena) < len(payload) {
+		size := arenaSize
+		if st.arena == nil && len(st.items) == 0 {
+			size = 512 // most streams are short
+		}
+		st.arena = make([]byte, 0, max(size, len(payload)))
+	}
+	from := len(st.arena)
+	st.arena = append(st.arena, payload...)
+	st.items = append(st.items, item{data: st.arena[from:len(st.arena):len(st.arena)], cost: cost})
+	st.held += cost
+}
+
+// reserve reserves room for the message that is being put together and grants the credit for the rest of it, or puts
+// the stream in the line for it. Called with the mutex held.
+func (st *stream) reserve() {
+	if st.partRoom > 0 || st.starving {
+		return
+	}
+	s, total := st.s, len(st.part)+st.partLeft
+	if s.reserved+total > s.limits.Assembly {
+		st.starving = true
+		s.starved = append(s.starved, st)
+		return
+	}
+	s.reserved += total
+	st.partRoom = total
+	pieces := st.partLeft/pieceLeast + 2
+	if need := st.partLeft + pieces*frame.HeaderSize; need > st.avail {
+		s.owe(st)
+		st.owes += need - st.avail
+		st.avail = need
+	}
+}
+
+// release gives room back and lets the next in line have it. Called with the mutex held.
+func (s *Session) release(room int) {
+	s.reserved -= room
+	for len(s.starved) > 0 {
+		st := s.starved[0]
+		st.starving = false
+		if !st.over && st.partLeft > 0 {
+			if s.reserved+len(st.part)+st.partLeft > s.limits.Assembly {
+				st.starving = true
+				return
+			}
+			st.reserve()
+		}
+		s.starved = s.starved[1:]
+	}
+	s.starved = nil
+}
+
+// settle returns the credit of what was taken, when it is worth a frame. Called with the mutex held.
+func (st *stream) settle() {
+	st.held -= st.taken
+	st.taken = 0
+	if st.over || st.peerEnd {
+		return
+	}
+	s := st.s
+	if st.avail < st.window/4 && st.window < raiseMost && s.raised+st.window <= s.limits.Raised {
+		s.raised += st.window // the sender uses it up as fast as it is granted
+		st.window *= 2
+	}
+	if give := st.window - st.held - st.avail; give >= st.window/2 {
+		s.owe(st)
+		st.owes += give
+		st.avail += give
+	}
+}
+
+// drop forgets what has arrived. Called with the mutex held, when the call is over.
+func (st *stream) drop() {
+	st.over, st.closed = true, true
+	room := st.partRoom
+	if st.partLeft == 0 {
+		room = 0 // it went to the item
+	}
+	for _, it := range st.items {
+		room += it.room
+	}
+	room += st.room
+	st.items, st.part, st.arena = nil, nil, nil
+	st.partLeft, st.partRoom, st.room = 0, 0, 0
+	st.finish()
+	st.s.release(room)
+}
+
+// finish gives back what a stream has that goes on no longer: its raised window, and what it owes. What has arrived
+// can still be taken. Called with the mutex held.
+func (st *stream) finish() {
+	st.s.raised -= st.window - st.s.agreed.window
+	st.window = st.s.agreed.window
+	st.owes, st.owesCancel = 0, false
+}
+
+func (st *stream) ready() bool {
+	return len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
+}
+
+// take returns the next message, or nil when none will come. The bytes are valid until the next take. Err is ctx's.
+func (st *stream) take(ctx context.Context) (data []byte, ok bool, err error) {
+	if st.next == len(st.batch) {
+		if err := st.fetch(ctx); err != nil || len(st.batch) == 0 {
+			return nil, false, err
+		}
+	}
+	it := st.batch[st.next]
+	st.batch[st.next] = item{}
+	st.next++
+	st.taken += it.cost
+	if st.taken >= st.window/4 || it.room > 0 {
+		st.s.mu.Lock()
+		st.settle()
+		if room := min(it.room, st.room); room > 0 {
+			st.room -= room
+			st.s.release(room)
+		}
+		if len(st.s.due) > 0 {
+			st.s.flush(false)
+		}
+		st.s.mu.Unlock()
+	}
+	return it.data, true, nil
+}
+
+// fetch waits for messages and takes all there are.
+func (st *stream) fetch(ctx context.Context) error {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.burst = 0
+	st.settle()
+	s.flush(false)
+	for !st.ready() {
+		if err := s.wait(ctx, st.recvWait, st); err != nil {
+			return err
+		}
+	}
+	st.batch, st.items, st.next = st.items, st.batch[:0], 0
+	for _, it := range st.batch {
+		st.room += it.room
+	}
+	st.arena, st.used = st.used[:0], st.arena
+	return nil
+}
+
+// receive decodes the next message into m. It returns io.EOF when none will come.
+func (st *stream) receive(ctx context.Context, m codec.Message) error {
+	data, ok, err := st.take(ctx)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return io.EOF
+	}
+	if err := st.s.decode.Unmarshal(data, m); err != nil {
+		return fmt.Errorf("decoding a message: %w", err)
+	}
+	return nil
+}
+
+// errSendClosed says that the other side takes no more.
+var errSendClosed = errors.New("the call is over")
+
+// sendReady is the stream as a sender waits for it: until there is credit for want bytes.
+type sendReady struct {
+	*stream
+	want int
+}
+
+func (r *sendReady) ready() bool { return r.credit >= r.want || r.closed || r.s.ended != nil }
+
+// roomReady is the session as a sender waits for it: until the peer has read some of what waits for it.
+type roomReady struct{ *stream }
+
+func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r.s.ended != nil }
+
+// send encodes m and queues it, waiting for credit and room within ctx.
+func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
+	b, err := st.encode(m)
+	if err != nil {
+		return err
+	}
+	s := st.s
+	if len(b)-frame.HeaderSize > s.single() {
+		return st.sendPieces(ctx, b[frame.HeaderSize:], flags)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := st.awaitCredit(ctx, len(b)); err != nil {
+		return err
+	}
+	st.credit -= len(b)
+	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b)
+	// The first message after a wait leaves at once; more of them leave together.
+	if st.burst++; st.burst == 1 {
+		s.flush(true)
+	} else {
+		s.flushLater()
+	}
+	return nil
+}
+
+// encode returns m with room for a header before it, in the scratch of the sender.
+func (st *stream) encode(m codec.Message) ([]byte, error) {
+	if st.scratch == nil {
+		st.scratch = make([]byte, 0, 256)
+	}
+	b, err := m.MarshalAppend(st.scratch[:frame.HeaderSize])
+	if err != nil {
+		return nil, fmt.Errorf("encoding the message: %w", err)
+	}
+	if n := len(b) - frame.HeaderSize; n > st.s.agreed.maxMessage {
+		return nil, &Failure{Code: CodeResourceExhausted,
+			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, st.s.agreed.maxMessage)}
+	}
+	if cap(b) <= spareMax {
+		st.scratch = b[:0]
+	}
+	return b, nil
+}
+
+// awaitCredit waits until want bytes may be sent and there is room for them. Called and returns with the mutex held.
+func (st *stream) awaitCredit(ctx context.Context, want int) error {
+	s := st.s
+	for s.ended == nil && !st.closed {
+		switch {
+		case st.credit < want:
+			s.flush(true) // the peer cannot return credit for what it has not got
+			if st.credit >= want {
+				continue
+			}
+			if err := s.wait(ctx, st.sendWait, &sendReady{st, want}); err != nil {
+				return err
+			}
+		case len(s.out) >= outHigh:
+			s.room = append(s.room, st.sendWait)
+			s.flushLater()
+			if err := s.wait(ctx, st.sendWait, roomReady{st}); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	if s.ended != nil {
+		return s.ended
+	}
+	return errSendClosed
+}
+
+// sendPieces sends a message that is too large for one frame. Others send in between.
+func (st *stream) sendPieces(ctx context.Context, b []byte, flags frame.Flags) error {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := true
+	for {
+		overhead := frame.HeaderSize
+		if err := st.awaitCredit(ctx, overhead+4+min(len(b), pieceLeast)); err != nil {
+			return err
+		}
+		most := pieceAlone
+		if s.pending+s.running > 1 {
+			most = pieceTurns
+		}
+		n := min(len(b), most, st.credit-overhead, s.agreed.maxFrame)
+		if first = first && n < len(b); first {
+			overhead += 4
+			n = min(n, st.credit-overhead, s.agreed.maxFrame-4)
+		}
+		h := frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: st.id, Length: uint32(overhead - frame.HeaderSize + n)}
+		if n == len(b) {
+			h.Flags = frame.Msg | flags
+		}
+		s.out = h.Append(s.out)
+		if first {
+			s.out = binary.LittleEndian.AppendUint32(s.out, uint32(len(b)))
+		}
+		s.out = append(s.out, b[:n]...)
+		s.queued += uint64(overhead + n)
+		st.credit -= overhead + n
+		b, first = b[n:], false
+		if len(b) == 0 {
+			st.closed = st.closed || flags&frame.End != 0
+			s.flush(true)
+			return nil
+		}
+		if len(s.out) >= outHigh/2 {
+			s.flush(true)
+		}
+	}
+}
+
+// closeSend says that no more messages come from this side.
+func (st *stream) closeSend() error {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return s.ended
+	}
+	if st.closed {
+		return nil
+	}
+	// An END costs credit like any frame, so it waits for it like any.
+	if err := st.awaitCredit(context.Background(), frame.HeaderSize); err != nil {
+		if errors.Is(err, errSendClosed) {
+			return nil
+		}
+		return err
+	}
+	st.credit -= frame.HeaderSize
+	st.closed = true
+	s.appendFrame(frame.Header{Type: frame.Data, Flags: frame.End, Stream: st.id}, nil)
+	s.flush(true)
+	return nil
+}
+
+func (s *Session) handleCredit(h frame.Header) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.lookup(h.Stream)
+	if err != nil || st == nil {
+		return err
+	}
+	if h.Arg == 0 || int64(st.credit)+int64(h.Arg) > 1<<31-1 {
+		return fmt.Errorf("stream %#x: credit of %d on top of %d", uint32(h.Stream), h.Arg, st.credit)
+	}
+	st.credit += int(h.Arg)
+	st.sendWait.notify()
+	return nil
+}
+
+// wait waits until c is ready, once: the caller asks again, for another may have been quicker. It returns ctx's error
+// when ctx ends first. The goroutine that waits alone reads meanwhile. Called and returns with the mutex held.
+func (s *Session) wait(ctx context.Context, w waiter, c condition) error {
+	if s.inline != nil {
+		s.relieveHandler() // this may be the handler that runs on the reading goroutine
+	}
+	if s.role == vacant {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.readFor(c)
+		return nil
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-w.ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// gather lets others that are about to send append to the same write. Called and returns with the mutex held.
+func (s *Session) gather() {
+	if s.pending+s.running > 1 && !s.writing {
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+	}
+}

@@ -1,0 +1,212 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// Frames of all goroutines are appended to one buffer. Whoever finds nobody writing writes it, and goes on while
+// others have appended meanwhile: concurrent calls share their writes. CREDIT, CANCEL and the answer to PING are not
+// queued at all but kept as a note on what they belong to, and become frames when a write begins, so that a peer that
+// reads nothing cannot make them pile up.
+
+// outHigh is how many bytes may wait before streams and large messages wait for room.
+const outHigh = 256 << 10
+
+// spareMax is the largest buffer that is kept for the next write.
+const spareMax = 512 << 10
+
+// appendFrame appends a frame. Called with the mutex held.
+func (s *Session) appendFrame(h frame.Header, payload []byte) {
+	h.Length = uint32(len(payload))
+	n := len(s.out)
+	s.out = h.Append(s.out)
+	s.out = append(s.out, payload...)
+	s.queued += uint64(len(s.out) - n)
+}
+
+// appendEncoded appends a frame that was encoded with room for its header. Called with the mutex held.
+func (s *Session) appendEncoded(h frame.Header, b []byte) {
+	h.Length = uint32(len(b) - frame.HeaderSize)
+	h.Put(b)
+	s.out = append(s.out, b...)
+	s.queued += uint64(len(b))
+}
+
+// collect turns what is owed into frames. Called with the mutex held.
+func (s *Session) collect() {
+	for _, st := range s.due {
+		if st.owes > 0 {
+			s.appendFrame(frame.Header{Type: frame.Credit, Stream: st.id, Arg: uint32(st.owes)}, nil)
+		}
+		if st.owesCancel {
+			s.appendFrame(frame.Header{Type: frame.Cancel, Stream: st.id, Arg: st.cancelCode}, nil)
+		}
+		st.owes, st.owesCancel, st.listed = 0, false, false
+	}
+	s.due = s.due[:0]
+	if s.pong {
+		s.pong = false
+		s.appendFrame(frame.Header{Type: frame.Ping, Flags: frame.Ack}, nil)
+	}
+}
+
+// owe notes that st has a CREDIT or CANCEL to send. Called with the mutex held.
+func (s *Session) owe(st *stream) {
+	if !st.listed {
+		st.listed = true
+		s.due = append(s.due, st)
+	}
+}
+
+// flush writes what is queued, unless somebody is writing already, who will then write this too. Without wait it
+// never blocks: what the connection does not take at once is left to a goroutine. Called and returns with the mutex
+// held; it is released meanwhile.
+func (s *Session) flush(wait bool) {
+	if s.writing {
+		return
+	}
+	s.writing = true
+	for s.collect(); len(s.out) > 0 && s.ended == nil && !s.failed; s.collect() {
+		b := s.takeOut()
+		s.mu.Unlock()
+		n, err := s.tryWrite(b)
+		if err == nil && n < len(b) {
+			if !wait {
+				s.mu.Lock()
+				s.wg.Add(1)
+				go s.flushRest(b[n:])
+				return // still writing
+			}
+			err = s.writeAll(b[n:])
+		}
+		s.mu.Lock()
+		s.wrote(b, err)
+	}
+	s.writing = false
+}
+
+// flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
+// write. Called with the mutex held.
+func (s *Session) flushLater() {
+	if s.writing || s.ended != nil {
+		return
+	}
+	s.writing = true
+	s.wg.Add(1)
+	go s.flushRest(nil)
+}
+
+// flushRest writes what a write that must not wait left over, and what has come since.
+func (s *Session) flushRest(b []byte) {
+	defer s.wg.Done()
+	if len(b) > 0 {
+		err := s.writeAll(b)
+		s.mu.Lock()
+		s.wrote(b, err)
+	} else {
+		s.mu.Lock()
+	}
+	s.writing = false
+	s.flush(true)
+	s.mu.Unlock()
+}
+
+func (s *Session) takeOut() []byte {
+	b := s.out
+	s.out, s.spare = s.spare[:0], nil
+	s.handed = s.queued
+	return b
+}
+
+// wrote notes what a write did. Called with the mutex held.
+func (s *Session) wrote(b []byte, err error) {
+	if cap(b) <= spareMax {
+		s.spare = b[:0]
+	}
+	for _, w := range s.room {
+		w.notify()
+	}
+	s.room = s.room[:0]
+	if err != nil {
+		s.writeFailed(err)
+	}
+}
+
+// writeFailed gives up sending. What the peer had sent before it went is still to be read, so the session ends when
+// that is done, which does not take long: the read deadline sees to it. Called with the mutex held.
+func (s *Session) writeFailed(err error) {
+	if s.failed || s.ended != nil {
+		return
+	}
+	s.failed = true
+	var e *EndError
+	if errors.As(err, &e) || !goneError(err) {
+		if e == nil {
+			e = ioError("writing", err)
+		}
+		s.wg.Go(func() { s.end(e) })
+		return
+	}
+	s.toReader() // a borrower reads on by itself
+	s.conn.SetReadDeadline(time.Now().Add(time.Second))
+}
+
+func (s *Session) tryWrite(b []byte) (int, error) {
+	if s.try == nil {
+		return 0, nil
+	}
+	return s.try.TryWrite(b)
+}
+
+// writeAll writes b and waits as long as the peer takes something within each stall limit.
+func (s *Session) writeAll(b []byte) error {
+	total := 0
+	for {
+		s.conn.SetWriteDeadline(time.Now().Add(s.limits.Stall))
+		n, err := s.conn.Write(b[total:])
+		total += n
+		switch {
+		case total == len(b):
+			s.conn.SetWriteDeadline(time.Time{}) // else it would fail a later write that does not wait
+			return nil
+		case err == nil:
+			return fmt.Errorf("wrote %d of %d bytes without an error", total, len(b))
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case n == 0:
+			return endf(Stalled, "the peer has read nothing for %v", s.limits.Stall)
+		}
+	}
+}
+
+// flushAll returns when all that is queued has been written, within ctx.
+func (s *Session) flushAll(ctx context.Context) error {
+	w := newWaiter()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		s.flush(true)
+		if !s.writing || s.ended != nil {
+			return nil
+		}
+		s.room = append(s.room, w)
+		s.mu.Unlock()
+		var err error
+		select {
+		case <-w.ch:
+		case <-s.done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+}
