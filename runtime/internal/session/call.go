@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
@@ -50,17 +49,16 @@ type Call struct {
 	trailers  frame.Metadata
 }
 
-var calls = sync.Pool{New: func() any {
-	return &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
-}}
-
 func (c *Call) ready() bool {
 	return c.finished || (!c.unary && c.stream.ready())
 }
 
 // Unary does a whole call: it sends req and waits for the answer in res.
 func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message) *Failure {
-	c := calls.Get().(*Call)
+	c, _ := s.calls.Get().(*Call)
+	if c == nil {
+		c = &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
+	}
 	c.unary, c.res = true, res
 	if f := s.open(ctx, c, o, req, true); f != nil {
 		return f
@@ -72,12 +70,12 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 	if o.Trailers != nil {
 		*o.Trailers = c.trailers
 	}
-	c.recycle()
+	s.recycle(c)
 	return f
 }
 
 // recycle keeps c for the next call. The reader has let go of it, unless the session has it in a list.
-func (c *Call) recycle() {
+func (s *Session) recycle(c *Call) {
 	if c.listed || c.starving {
 		return
 	}
@@ -89,7 +87,7 @@ func (c *Call) recycle() {
 		}
 	}
 	*c = Call{stream: stream{recvWait: recv, sendWait: send, scratch: scratch}}
-	calls.Put(c)
+	s.calls.Put(c)
 }
 
 // await waits for the answer of a unary call.

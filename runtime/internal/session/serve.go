@@ -165,33 +165,30 @@ func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
 		return nil
 	}
 	in.started = true
-	inline := in.method.pace.inline() && s.role == own && s.inline == nil
-	if inline {
-		s.inline = in
-		s.moved()
-	}
 	s.mu.Unlock()
-	defer s.mu.Lock()
 	req := in.method.NewRequest()
-	if err := s.decode.Unmarshal(message, req); err != nil {
-		in.finish(nil, failf(CodeInvalidArgument, "decoding the request: %w", err))
-		return s.stillReading(in, inline)
-	}
-	if !inline {
+	err := s.decode.Unmarshal(message, req) // while this goroutine still has the role, and with it the buffer
+	s.mu.Lock()
+	switch {
+	case err != nil:
+		s.appendAnswer(in, failf(CodeInvalidArgument, "decoding the request: %w", err), nil)
+		return nil
+	case !in.method.pace.inline() || s.role != own || s.ended != nil:
 		in.method.pace.penalty.Add(-1)
 		s.wg.Add(1)
 		go in.serveApart(req)
 		return nil
 	}
+	s.inline = in
+	s.moved()
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	in.serveUnary(req)
-	return s.stillReading(in, inline)
+	return s.stillReading(in)
 }
 
 // stillReading tells the goroutine that ran a handler whether it still has the role.
-func (s *Session) stillReading(in *Incoming, inline bool) error {
-	if !inline {
-		return nil
-	}
+func (s *Session) stillReading(in *Incoming) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inline != in {

@@ -61,6 +61,7 @@ type Session struct {
 	agreed agreed
 	decode codec.Options
 	done   chan struct{} // closed when the session has ended
+	calls  sync.Pool     // of *Call, for unary calls
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex

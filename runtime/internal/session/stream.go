@@ -53,6 +53,7 @@ type stream struct {
 	batch []item
 	next  int // in batch
 	taken int
+	share int    // so much taken is worth settling
 	used  []byte // the arena of the batch, to be used again
 	// Owned by the one goroutine that sends.
 	scratch []byte
@@ -287,7 +288,7 @@ func (st *stream) take(ctx context.Context) (data []byte, ok bool, err error) {
 	st.batch[st.next] = item{}
 	st.next++
 	st.taken += it.cost
-	if st.taken >= st.window/4 || it.room > 0 {
+	if st.taken >= st.share || it.room > 0 {
 		st.s.mu.Lock()
 		st.settle()
 		if room := min(it.room, st.room); room > 0 {
@@ -320,6 +321,7 @@ func (st *stream) fetch(ctx context.Context) error {
 		st.room += it.room
 	}
 	st.arena, st.used = st.used[:0], st.arena
+	st.share = st.window / 4
 	return nil
 }
 

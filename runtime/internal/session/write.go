@@ -89,12 +89,13 @@ func (s *Session) flush(wait bool) {
 		s.wrote(b, err)
 	}
 	s.writing = false
+	s.wakeRoom()
 }
 
 // flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
 // write. Called with the mutex held.
 func (s *Session) flushLater() {
-	if s.writing || s.ended != nil {
+	if s.writing || s.ended != nil || len(s.out) == 0 {
 		return
 	}
 	s.writing = true
@@ -129,13 +130,18 @@ func (s *Session) wrote(b []byte, err error) {
 	if cap(b) <= spareMax {
 		s.spare = b[:0]
 	}
+	s.wakeRoom()
+	if err != nil {
+		s.writeFailed(err)
+	}
+}
+
+// wakeRoom wakes those that wait for room. Called with the mutex held.
+func (s *Session) wakeRoom() {
 	for _, w := range s.room {
 		w.notify()
 	}
 	s.room = s.room[:0]
-	if err != nil {
-		s.writeFailed(err)
-	}
 }
 
 // writeFailed gives up sending. What the peer had sent before it went is still to be read, so the session ends when

@@ -1,0 +1,28 @@
+//go:build !unix
+
+package socket
+
+import (
+	"net"
+
+	"github.com/ipcgen/ipcgen/runtime/transport"
+)
+
+type conn struct {
+	net.Conn
+	peer transport.Peer
+}
+
+func newUnix(c *net.UnixConn, address string) transport.Conn {
+	return &conn{c, transport.Peer{Address: address}}
+}
+
+func newTCP(c *net.TCPConn) transport.Conn {
+	return &conn{c, transport.Peer{Address: "tcp:" + c.RemoteAddr().String()}}
+}
+
+func (c *conn) Peer() transport.Peer { return c.peer }
+
+// lockDir does nothing: this system has no lock on directories, and two servers that start at the same moment may
+// both take the place.
+func lockDir(string) (func(), error) { return func() {}, nil }
