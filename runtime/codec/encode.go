@@ -98,7 +98,7 @@ func (e *Encoder) AppendGroup(b []byte, m NestedMessage, end uint64) []byte {
 // before, but its length is put in front of it afterwards.
 func (e *Encoder) AppendLeaf(b []byte, m Message) []byte {
 	at := len(b)
-	b = e.AppendLeafGroup(append(b, 0), m)
+	b = e.appendLeaf(append(b, 0), m)
 	n := len(b) - at - 1
 	if n < 0x80 {
 		b[at] = byte(n)
@@ -117,8 +117,14 @@ func widen(b []byte, at, n int) []byte {
 	return b
 }
 
-// AppendLeafGroup appends the fields of m, which is taken to hold no messages.
-func (e *Encoder) AppendLeafGroup(b []byte, m Message) []byte {
+// AppendLeafGroup appends the fields of m, which is taken to hold no messages, and the end tag.
+func (e *Encoder) AppendLeafGroup(b []byte, m Message, end uint64) []byte {
+	return AppendVarint(e.appendLeaf(b, m), end)
+}
+
+// appendLeaf lets m encode itself, which is right whatever m holds by now: it may have been generated anew when the
+// message around it was not.
+func (e *Encoder) appendLeaf(b []byte, m Message) []byte {
 	b, err := m.MarshalAppend(b)
 	if err != nil {
 		e.fail(err)

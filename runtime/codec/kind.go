@@ -1,0 +1,187 @@
+package codec
+
+import (
+	"bytes"
+	"cmp"
+	"unsafe"
+)
+
+// A Kind knows how the values of one of protobuf's types are written. Maps and extensions are made of kinds, and only
+// this package has any: the types named after protobuf's, Enum, and Sub and Group for messages.
+type Kind[T any] interface {
+	wire() uint64
+	// size returns the size of v without its tag, and notes in e, if that is not nil, the sizes of messages.
+	size(e *Encoder, v T) int
+	// noted is size when those sizes have been noted and v is written next.
+	noted(e *Encoder, v T) int
+	append(e *Encoder, b []byte, v T) []byte
+	// read reads a value; a message is merged into before.
+	read(d *Decoder, tag uint64, b []byte, pos int, before T) (T, int)
+	compare(a, b T) int
+	// zero returns what a value that is not written is.
+	zero(d *Decoder) (T, bool)
+}
+
+// number is what the kinds of numbers have in common.
+type number[T cmp.Ordered] struct{}
+
+func (number[T]) compare(a, b T) int      { return cmp.Compare(a, b) }
+func (number[T]) zero(*Decoder) (T, bool) { return *new(T), true }
+
+type varint[T integer] struct{ number[T] }
+
+func (varint[T]) wire() uint64                            { return WireVarint }
+func (varint[T]) size(_ *Encoder, v T) int                { return SizeVarint(uint64(v)) }
+func (varint[T]) noted(_ *Encoder, v T) int               { return SizeVarint(uint64(v)) }
+func (varint[T]) append(_ *Encoder, b []byte, v T) []byte { return AppendVarint(b, uint64(v)) }
+func (varint[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
+	v, pos := ReadVarint(b, pos)
+	return T(v), pos
+}
+
+type zigzagged[T ~int32 | ~int64] struct{ number[T] }
+
+func (zigzagged[T]) wire() uint64                            { return WireVarint }
+func (zigzagged[T]) size(_ *Encoder, v T) int                { return SizeVarint(zigzag(v)) }
+func (zigzagged[T]) noted(_ *Encoder, v T) int               { return SizeVarint(zigzag(v)) }
+func (zigzagged[T]) append(_ *Encoder, b []byte, v T) []byte { return AppendVarint(b, zigzag(v)) }
+func (zigzagged[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
+	v, pos := ReadVarint(b, pos)
+	return unzigzag[T](v), pos
+}
+
+type fixedWidth[T fixed] struct{ number[T] }
+
+func (fixedWidth[T]) wire() uint64 {
+	if unsafe.Sizeof(*new(T)) == 4 {
+		return WireFixed32
+	}
+	return WireFixed64
+}
+func (fixedWidth[T]) size(_ *Encoder, v T) int  { return int(unsafe.Sizeof(v)) }
+func (fixedWidth[T]) noted(_ *Encoder, v T) int { return int(unsafe.Sizeof(v)) }
+func (fixedWidth[T]) append(_ *Encoder, b []byte, v T) []byte {
+	return appendFixed(b, v)
+}
+func (fixedWidth[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
+	return readFixed[T](b, pos)
+}
+
+// The kinds of numbers.
+type (
+	Int32    struct{ varint[int32] }
+	Int64    struct{ varint[int64] }
+	Uint32   struct{ varint[uint32] }
+	Uint64   struct{ varint[uint64] }
+	Sint32   struct{ zigzagged[int32] }
+	Sint64   struct{ zigzagged[int64] }
+	Fixed32  struct{ fixedWidth[uint32] }
+	Fixed64  struct{ fixedWidth[uint64] }
+	Sfixed32 struct{ fixedWidth[int32] }
+	Sfixed64 struct{ fixedWidth[int64] }
+	Float    struct{ fixedWidth[float32] }
+	Double   struct{ fixedWidth[float64] }
+)
+
+// Enum is the kind of the enum E.
+type Enum[E ~int32] struct{ varint[E] }
+
+// Bool is the kind of bool.
+type Bool struct{}
+
+func (Bool) wire() uint64                               { return WireVarint }
+func (Bool) size(*Encoder, bool) int                    { return 1 }
+func (Bool) noted(*Encoder, bool) int                   { return 1 }
+func (Bool) append(_ *Encoder, b []byte, v bool) []byte { return AppendBool(b, v) }
+func (Bool) zero(*Decoder) (bool, bool)                 { return false, true }
+func (Bool) read(_ *Decoder, _ uint64, b []byte, pos int, _ bool) (bool, int) {
+	return ReadBool(b, pos)
+}
+func (Bool) compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}
+
+type text struct{ number[string] }
+
+func (text) wire() uint64                   { return WireBytes }
+func (text) size(_ *Encoder, v string) int  { return SizeBytes(len(v)) }
+func (text) noted(_ *Encoder, v string) int { return SizeBytes(len(v)) }
+
+// String is the kind of a string that must be UTF-8.
+type String struct{ text }
+
+func (String) append(e *Encoder, b []byte, v string) []byte { return e.AppendString(b, v) }
+func (String) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, int) {
+	return d.ReadString(b, pos)
+}
+
+// RawString is the kind of a string that may hold any bytes.
+type RawString struct{ text }
+
+func (RawString) append(_ *Encoder, b []byte, v string) []byte { return AppendRawString(b, v) }
+func (RawString) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, int) {
+	return d.ReadRawString(b, pos)
+}
+
+// Bytes is the kind of bytes.
+type Bytes struct{}
+
+func (Bytes) wire() uint64                                 { return WireBytes }
+func (Bytes) size(_ *Encoder, v []byte) int                { return SizeBytes(len(v)) }
+func (Bytes) noted(_ *Encoder, v []byte) int               { return SizeBytes(len(v)) }
+func (Bytes) append(_ *Encoder, b []byte, v []byte) []byte { return AppendBytes(b, v) }
+func (Bytes) compare(a, b []byte) int                      { return bytes.Compare(a, b) }
+func (Bytes) zero(*Decoder) ([]byte, bool)                 { return []byte{}, true }
+func (Bytes) read(d *Decoder, _ uint64, b []byte, pos int, _ []byte) ([]byte, int) {
+	return d.ReadPresentBytes(b, pos)
+}
+
+// nestedPointer is what *M is for a generated message M.
+type nestedPointer[M any] interface {
+	*M
+	Fields
+	NestedMessage
+}
+
+// Sub is the kind of the message M, written with its length.
+type Sub[M any, P nestedPointer[M]] struct{}
+
+func (Sub[M, P]) wire() uint64                            { return WireBytes }
+func (Sub[M, P]) size(e *Encoder, v P) int                { return e.SizeMessage(v) }
+func (Sub[M, P]) noted(e *Encoder, _ P) int               { return SizeBytes(e.sizes[e.next]) }
+func (Sub[M, P]) append(e *Encoder, b []byte, v P) []byte { return e.AppendMessage(b, v) }
+func (Sub[M, P]) compare(P, P) int                        { return 0 }
+func (Sub[M, P]) zero(d *Decoder) (P, bool)               { return newMessage[M, P](d) }
+func (Sub[M, P]) read(d *Decoder, _ uint64, b []byte, pos int, before P) (P, int) {
+	return ReadMessage(d, b, pos, before)
+}
+
+// Group is the kind of the message M, written as a group.
+type Group[M any, P nestedPointer[M]] struct{}
+
+func (Group[M, P]) wire() uint64              { return WireStartGroup }
+func (Group[M, P]) size(e *Encoder, v P) int  { return e.SizeGroup(v) }
+func (Group[M, P]) noted(e *Encoder, _ P) int { return e.sizes[e.next] }
+func (Group[M, P]) compare(P, P) int          { return 0 }
+func (Group[M, P]) zero(d *Decoder) (P, bool) { return newMessage[M, P](d) }
+func (Group[M, P]) append(e *Encoder, b []byte, v P) []byte {
+	e.next++
+	return v.AppendFields(e, b)
+}
+func (Group[M, P]) read(d *Decoder, tag uint64, b []byte, pos int, before P) (P, int) {
+	return ReadGroup(d, tag, b, pos, before)
+}
+
+func newMessage[M any, P nestedPointer[M]](d *Decoder) (P, bool) {
+	if !d.claim(int(unsafe.Sizeof(*new(M)))) {
+		return nil, false
+	}
+	return new(M), true
+}
