@@ -1,0 +1,131 @@
+package golang
+
+import (
+	"fmt"
+
+	"github.com/ipcgen/ipcgen/idl"
+)
+
+// decode prints Unmarshal and DecodeFields.
+func (w *printer) decode(m *message) {
+	w.gap()
+	w.p("// Unmarshal replaces the content of m by what b holds.")
+	w.p("func (m *%s) Unmarshal(b []byte) error { return %s{}.Unmarshal(b, m) }", m.goName, codec("Options"))
+	w.gap()
+	w.p("// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.")
+	w.p("func (m *%s) DecodeFields(d *%s, pos, end int) int {", m.goName, codec("Decoder"))
+	if m.required {
+		w.p("d.Require()")
+	}
+	w.p("b := d.Input(end)")
+	w.p("for start := pos; pos < end; start = pos {")
+	w.p("var tag uint64")
+	w.p("tag, pos = %s(b, pos)", codec("ReadVarint"))
+	w.p("switch tag {")
+	for _, part := range m.parts() {
+		for _, f := range part {
+			w.decodeField(m, f)
+		}
+	}
+	w.p("default:")
+	w.p("pos = d.Unknown(&m.unknownFields, tag, start, pos, end)")
+	w.p("}")
+	w.p("if pos < 0 {")
+	w.p("return d.Fail(m, tag, start, pos)")
+	w.p("}")
+	w.p("}")
+	w.p("return pos")
+	w.p("}")
+}
+
+func (w *printer) caseOf(f *field, wire int) {
+	w.p("case %d<<3 | %s: // %s", f.Number, codec(wireNames[wire]), f.Name)
+}
+
+func (w *printer) decodeField(m *message, f *field) {
+	place := "m." + f.goName
+	kind := scalars[f.Kind]
+	if f.Repeated && f.Map == nil && kind.list != "" {
+		w.caseOf(f, wireBytes)
+		w.p("%s, pos = %s(d, b, pos, %[1]s)", place, codec("ReadPacked"+kind.list))
+		w.caseOf(f, kind.wire)
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s, %s)", place, codec("ReadUnpacked"), w.reader(f))
+		return
+	}
+	w.caseOf(f, wire(f.Field))
+	switch {
+	case f.Map != nil:
+		w.p("%s, pos = %s[%s, %s](d, b, pos, %[1]s)", place, codec("ReadMap"), w.codecType(f.Map.Key), w.codecType(f.Map.Value))
+	case f.Repeated:
+		w.decodeList(f, place)
+	case f.oneof != nil && f.Kind == idl.KindMessage:
+		w.p("x, ok := m.%s.(*%s)", f.oneof.goName, f.wrapper)
+		w.p("if !ok {")
+		w.p("x = new(%s)", f.wrapper)
+		w.p("m.%s = x", f.oneof.goName)
+		w.p("}")
+		w.p("x.%s, pos = %s", f.goName, w.read(f, "x."+f.goName))
+	case f.oneof != nil:
+		w.p("x := new(%s)", f.wrapper)
+		w.p("x.%s, pos = %s", f.goName, w.read(f, ""))
+		w.p("m.%s = x", f.oneof.goName)
+	case f.pointer():
+		w.decodePointer(f, place)
+	default:
+		w.p("%s, pos = %s", place, w.read(f, place))
+	}
+}
+
+func (w *printer) decodePointer(f *field, place string) {
+	w.p("var v %s", w.valueType(f.Field))
+	w.p("v, pos = %s", w.read(f, ""))
+	if f.Kind == idl.KindEnum {
+		w.p("%s = (*%s)(d.NewInt32(int32(v)))", place, w.enumType(f.Enum))
+	} else {
+		w.p("%s = d.%s(v)", place, scalars[f.Kind].optional)
+	}
+}
+
+func (w *printer) decodeList(f *field, place string) {
+	switch {
+	case f.Kind == idl.KindMessage && f.Delimited:
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadGroups"))
+	case f.Kind == idl.KindMessage:
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadMessages"))
+	case f.Kind == idl.KindBytes:
+		w.p("%s, pos = d.ReadBytesList(tag, b, pos, %[1]s)", place)
+	case f.CheckUTF8:
+		w.p("%s, pos = d.ReadStrings(tag, b, pos, %[1]s)", place)
+	default:
+		w.p("%s, pos = d.ReadRawStrings(tag, b, pos, %[1]s)", place)
+	}
+}
+
+// read returns the expression that reads one value at pos; a message is merged into what place holds.
+func (w *printer) read(f *field, place string) string {
+	switch {
+	case f.Kind == idl.KindMessage && f.Delimited:
+		return fmt.Sprintf("%s(d, tag, b, pos, %s)", codec("ReadGroup"), place)
+	case f.Kind == idl.KindMessage:
+		return fmt.Sprintf("%s(d, b, pos, %s)", codec("ReadMessage"), place)
+	case f.Kind == idl.KindBytes && f.Presence != idl.Implicit:
+		return "d.ReadPresentBytes(b, pos)"
+	case f.Kind == idl.KindBytes:
+		return "d.ReadBytes(b, pos)"
+	case f.Kind == idl.KindString && !f.CheckUTF8:
+		return "d.ReadRawString(b, pos)"
+	case f.Kind == idl.KindString:
+		return "d.ReadString(b, pos)"
+	default:
+		return w.reader(f) + "(b, pos)"
+	}
+}
+
+// reader returns the function that reads a number.
+func (w *printer) reader(f *field) string {
+	name := codec("Read" + scalars[f.Kind].read)
+	if f.Kind == idl.KindEnum {
+		name += "[" + w.enumType(f.Enum) + "]"
+	}
+	return name
+}
