@@ -5,6 +5,7 @@
 package echov1
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"time"
@@ -13,7 +14,327 @@ import (
 	"github.com/ipcgen/ipcgen/runtime/ipc"
 )
 
-// … messages: SayRequest, SayResponse, TooLong, written by the generator after CODEC's design …
+// SayRequest is what is said.
+type SayRequest struct {
+	Text string `protobuf:"bytes,1,opt,name=text"`
+	// How often Repeat says it.
+	Times uint32 `protobuf:"varint,2,opt,name=times"`
+
+	unknownFields []byte
+}
+
+// Reset makes m empty.
+func (m *SayRequest) Reset() { *m = SayRequest{} }
+
+// String returns m as text, for people.
+func (m *SayRequest) String() string { return codec.Format(m) }
+
+// ProtoMessage marks m as a protobuf message.
+func (*SayRequest) ProtoMessage() {}
+
+// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+func (*SayRequest) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{0} }
+
+func (m *SayRequest) GetText() string {
+	if m != nil {
+		return m.Text
+	}
+	return ""
+}
+
+func (m *SayRequest) GetTimes() uint32 {
+	if m != nil {
+		return m.Times
+	}
+	return 0
+}
+
+// Size returns the number of bytes that MarshalAppend appends.
+func (m *SayRequest) Size() int { return m.SizeFields(nil) }
+
+// SizeFields is Size for messages that hold m.
+func (m *SayRequest) SizeFields(e *codec.Encoder) int {
+	if m == nil {
+		return 0
+	}
+	n := len(m.unknownFields)
+	if m.Text != "" {
+		n += 1 + codec.SizeBytes(len(m.Text))
+	}
+	if m.Times != 0 {
+		n += 1 + codec.SizeVarint(uint64(m.Times))
+	}
+	return n
+}
+
+// MarshalAppend appends the wire format of m to b.
+func (m *SayRequest) MarshalAppend(b []byte) ([]byte, error) {
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return b, e.Err(m)
+}
+
+// AppendFields is MarshalAppend for messages that hold m.
+func (m *SayRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
+	if m == nil {
+		return b
+	}
+	if m.Text != "" {
+		b = e.AppendString(append(b, 0x0a), m.Text)
+	}
+	if m.Times != 0 {
+		b = codec.AppendVarint(append(b, 0x10), uint64(m.Times))
+	}
+	return append(b, m.unknownFields...)
+}
+
+// Unmarshal replaces the content of m by what b holds.
+func (m *SayRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+
+// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
+func (m *SayRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
+	b := d.Input(end)
+	for start := pos; pos < end; start = pos {
+		var tag uint64
+		tag, pos = codec.ReadVarint(b, pos)
+		switch tag {
+		case 1<<3 | codec.WireBytes: // text
+			m.Text, pos = d.ReadString(b, pos)
+		case 2<<3 | codec.WireVarint: // times
+			m.Times, pos = codec.ReadUint32(b, pos)
+		default:
+			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+		}
+		if pos < 0 {
+			return d.Fail(m, tag, start, pos)
+		}
+	}
+	return pos
+}
+
+// Equal says that m and x hold the same, or are both nil. NaN equals itself here.
+func (m *SayRequest) Equal(x *SayRequest) bool {
+	if m == nil || x == nil {
+		return m == x
+	}
+	return m.Text == x.Text &&
+		m.Times == x.Times &&
+		bytes.Equal(m.unknownFields, x.unknownFields)
+}
+
+// Clone returns a copy of m that shares nothing with it; nil for nil.
+func (m *SayRequest) Clone() *SayRequest {
+	if m == nil {
+		return nil
+	}
+	c := *m
+	c.unknownFields = bytes.Clone(m.unknownFields)
+	return &c
+}
+
+// SayResponse is what comes back.
+type SayResponse struct {
+	Text string `protobuf:"bytes,1,opt,name=text"`
+
+	unknownFields []byte
+}
+
+// Reset makes m empty.
+func (m *SayResponse) Reset() { *m = SayResponse{} }
+
+// String returns m as text, for people.
+func (m *SayResponse) String() string { return codec.Format(m) }
+
+// ProtoMessage marks m as a protobuf message.
+func (*SayResponse) ProtoMessage() {}
+
+// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+func (*SayResponse) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{1} }
+
+func (m *SayResponse) GetText() string {
+	if m != nil {
+		return m.Text
+	}
+	return ""
+}
+
+// Size returns the number of bytes that MarshalAppend appends.
+func (m *SayResponse) Size() int { return m.SizeFields(nil) }
+
+// SizeFields is Size for messages that hold m.
+func (m *SayResponse) SizeFields(e *codec.Encoder) int {
+	if m == nil {
+		return 0
+	}
+	n := len(m.unknownFields)
+	if m.Text != "" {
+		n += 1 + codec.SizeBytes(len(m.Text))
+	}
+	return n
+}
+
+// MarshalAppend appends the wire format of m to b.
+func (m *SayResponse) MarshalAppend(b []byte) ([]byte, error) {
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return b, e.Err(m)
+}
+
+// AppendFields is MarshalAppend for messages that hold m.
+func (m *SayResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
+	if m == nil {
+		return b
+	}
+	if m.Text != "" {
+		b = e.AppendString(append(b, 0x0a), m.Text)
+	}
+	return append(b, m.unknownFields...)
+}
+
+// Unmarshal replaces the content of m by what b holds.
+func (m *SayResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+
+// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
+func (m *SayResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
+	b := d.Input(end)
+	for start := pos; pos < end; start = pos {
+		var tag uint64
+		tag, pos = codec.ReadVarint(b, pos)
+		switch tag {
+		case 1<<3 | codec.WireBytes: // text
+			m.Text, pos = d.ReadString(b, pos)
+		default:
+			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+		}
+		if pos < 0 {
+			return d.Fail(m, tag, start, pos)
+		}
+	}
+	return pos
+}
+
+// Equal says that m and x hold the same, or are both nil. NaN equals itself here.
+func (m *SayResponse) Equal(x *SayResponse) bool {
+	if m == nil || x == nil {
+		return m == x
+	}
+	return m.Text == x.Text &&
+		bytes.Equal(m.unknownFields, x.unknownFields)
+}
+
+// Clone returns a copy of m that shares nothing with it; nil for nil.
+func (m *SayResponse) Clone() *SayResponse {
+	if m == nil {
+		return nil
+	}
+	c := *m
+	c.unknownFields = bytes.Clone(m.unknownFields)
+	return &c
+}
+
+// TooLong is the error of a text that Say will not repeat.
+type TooLong struct {
+	// in bytes
+	Limit uint32 `protobuf:"varint,1,opt,name=limit"`
+
+	unknownFields []byte
+}
+
+// Reset makes m empty.
+func (m *TooLong) Reset() { *m = TooLong{} }
+
+// String returns m as text, for people.
+func (m *TooLong) String() string { return codec.Format(m) }
+
+// ProtoMessage marks m as a protobuf message.
+func (*TooLong) ProtoMessage() {}
+
+// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+func (*TooLong) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{2} }
+
+// Error returns m as text: a method may fail with it.
+func (m *TooLong) Error() string { return codec.FormatError("echo.v1.TooLong", m) }
+
+func (m *TooLong) GetLimit() uint32 {
+	if m != nil {
+		return m.Limit
+	}
+	return 0
+}
+
+// Size returns the number of bytes that MarshalAppend appends.
+func (m *TooLong) Size() int { return m.SizeFields(nil) }
+
+// SizeFields is Size for messages that hold m.
+func (m *TooLong) SizeFields(e *codec.Encoder) int {
+	if m == nil {
+		return 0
+	}
+	n := len(m.unknownFields)
+	if m.Limit != 0 {
+		n += 1 + codec.SizeVarint(uint64(m.Limit))
+	}
+	return n
+}
+
+// MarshalAppend appends the wire format of m to b.
+func (m *TooLong) MarshalAppend(b []byte) ([]byte, error) {
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return b, e.Err(m)
+}
+
+// AppendFields is MarshalAppend for messages that hold m.
+func (m *TooLong) AppendFields(e *codec.Encoder, b []byte) []byte {
+	if m == nil {
+		return b
+	}
+	if m.Limit != 0 {
+		b = codec.AppendVarint(append(b, 0x08), uint64(m.Limit))
+	}
+	return append(b, m.unknownFields...)
+}
+
+// Unmarshal replaces the content of m by what b holds.
+func (m *TooLong) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+
+// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
+func (m *TooLong) DecodeFields(d *codec.Decoder, pos, end int) int {
+	b := d.Input(end)
+	for start := pos; pos < end; start = pos {
+		var tag uint64
+		tag, pos = codec.ReadVarint(b, pos)
+		switch tag {
+		case 1<<3 | codec.WireVarint: // limit
+			m.Limit, pos = codec.ReadUint32(b, pos)
+		default:
+			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+		}
+		if pos < 0 {
+			return d.Fail(m, tag, start, pos)
+		}
+	}
+	return pos
+}
+
+// Equal says that m and x hold the same, or are both nil. NaN equals itself here.
+func (m *TooLong) Equal(x *TooLong) bool {
+	if m == nil || x == nil {
+		return m == x
+	}
+	return m.Limit == x.Limit &&
+		bytes.Equal(m.unknownFields, x.unknownFields)
+}
+
+// Clone returns a copy of m that shares nothing with it; nil for nil.
+func (m *TooLong) Clone() *TooLong {
+	if m == nil {
+		return nil
+	}
+	c := *m
+	c.unknownFields = bytes.Clone(m.unknownFields)
+	return &c
+}
 
 // The methods of echo.v1.Echo.
 var (
@@ -109,3 +430,7 @@ func (c *EchoClient) Note(ctx context.Context, req *SayRequest) error {
 }
 
 const _ = ipc.Supports1
+
+// file_echo_v1_echo_proto is the descriptor of echo/v1/echo.proto, in the form of gzip.
+var file_echo_v1_echo_proto = []byte("" +
+	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
