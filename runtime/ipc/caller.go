@@ -1,0 +1,208 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/internal/session"
+)
+
+// A Caller is what generated clients call through: a *Conn, or what Local returns.
+type Caller interface {
+	// Call does a whole call of one request and at most one response, which is decoded into res. Res is nil for a
+	// oneway method.
+	Call(ctx context.Context, m *Method, req, res Message) error
+	// Open starts a call of any other shape. Req is nil where requests are streamed.
+	Open(ctx context.Context, m *Method, req Message) (*RawStream, error)
+}
+
+// Metadata is what travels beside the messages of a call. Names are 1 to 255 characters of a-z, 0-9, '-', '_' and '.';
+// values are any bytes. A call has at most 64 entries and 8 KiB of them (32 and 4 KiB where the peer is another user).
+type Metadata map[string]string
+
+type metadataKey struct{}
+
+// WithMetadata returns a context whose calls carry md beside the request. It replaces what ctx had.
+func WithMetadata(ctx context.Context, md Metadata) context.Context {
+	return context.WithValue(ctx, metadataKey{}, md)
+}
+
+type trailersKey struct{}
+
+// WithTrailers returns a context whose call stores in *trailers what its handler set by SetTrailer. It is for one call
+// at a time; *trailers is set when the call has ended.
+func WithTrailers(ctx context.Context, trailers *Metadata) context.Context {
+	return context.WithValue(ctx, trailersKey{}, trailers)
+}
+
+// MetadataOf returns what the caller sent beside the request, in a handler. It is not to be changed.
+func MetadataOf(ctx context.Context) Metadata {
+	if in, ok := session.FromContext(ctx); ok {
+		return Metadata(in.Metadata())
+	}
+	return nil
+}
+
+// SetTrailer adds a value to what goes back to the caller when the handler of ctx returns. It fails where the name is
+// not allowed, the limits are reached, or ctx is not a handler's.
+func SetTrailer(ctx context.Context, name, value string) error {
+	in, ok := session.FromContext(ctx)
+	if !ok {
+		return errors.New("ipc.SetTrailer: the context is not a handler's")
+	}
+	return in.SetTrailer(name, value)
+}
+
+// outgoing is what a call of m starts with.
+func (m *Method) outgoing(ctx context.Context) session.Outgoing {
+	o := session.Outgoing{Method: m.id}
+	if md, ok := ctx.Value(metadataKey{}).(Metadata); ok {
+		o.Metadata = frame.Metadata(md)
+	}
+	if m.timeout > 0 {
+		if _, ok := ctx.Deadline(); !ok {
+			o.Deadline = time.Now().Add(m.timeout)
+		}
+	}
+	if t, ok := ctx.Value(trailersKey{}).(*Metadata); ok {
+		o.Trailers = (*frame.Metadata)(t)
+	}
+	return o
+}
+
+// Call is Caller's.
+func (c *Conn) Call(ctx context.Context, m *Method, req, res Message) error {
+	if len(c.e.hooks.call) == 0 {
+		return c.call(ctx, m, req, res)
+	}
+	ctx, end, err := runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req})
+	if err != nil {
+		return end(err)
+	}
+	return end(c.call(ctx, m, req, res))
+}
+
+func (c *Conn) call(ctx context.Context, m *Method, req, res Message) error {
+	var f *session.Failure
+	if m.shape == OnewayShape {
+		f = c.s.Oneway(ctx, m.outgoing(ctx), req)
+	} else {
+		f = c.s.Unary(ctx, m.outgoing(ctx), req, res)
+	}
+	if f != nil {
+		return m.fromFailure(f)
+	}
+	return nil
+}
+
+// Open is Caller's.
+func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, error) {
+	end := func(err error) error { return err }
+	if len(c.e.hooks.call) > 0 {
+		var err error
+		if ctx, end, err = runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req}); err != nil {
+			return nil, end(err)
+		}
+	}
+	o := m.outgoing(ctx)
+	st := &RawStream{ctx: ctx, m: m, end: end, trailers: o.Trailers, cancel: func() {}}
+	if !o.Deadline.IsZero() {
+		st.ctx, st.cancel = context.WithDeadline(ctx, o.Deadline)
+	}
+	call, f := c.s.Open(st.ctx, o, req, req != nil)
+	if f != nil {
+		st.cancel()
+		return nil, end(m.fromFailure(f))
+	}
+	st.call = call
+	return st, nil
+}
+
+// A RawStream is a call whose messages are streamed, without their types. Generated clients put the types on.
+type RawStream struct {
+	ctx      context.Context
+	m        *Method
+	call     *session.Call
+	trailers *frame.Metadata
+	cancel   func()
+	end      func(error) error
+	once     sync.Once
+}
+
+// Send sends a message; it waits while the peer is behind. It returns io.EOF when the peer has ended the call.
+func (s *RawStream) Send(m Message) error { return s.public(s.call.Send(s.ctx, m)) }
+
+// CloseSend tells the peer that no more messages come.
+func (s *RawStream) CloseSend() { s.call.CloseSend() }
+
+// Receive decodes the next message into m. It returns io.EOF when the call has ended well.
+func (s *RawStream) Receive(m Message) error {
+	err := s.call.Receive(s.ctx, m)
+	if err == nil {
+		return nil
+	}
+	err = s.public(err)
+	s.finish(&err)
+	return err
+}
+
+// public makes the errors of the session those of this package.
+func (s *RawStream) public(err error) error {
+	var f *session.Failure
+	if errors.As(err, &f) {
+		return s.m.fromFailure(f)
+	}
+	return err
+}
+
+// finish runs once, when the call has ended.
+func (s *RawStream) finish(err *error) {
+	s.once.Do(func() {
+		if s.trailers != nil {
+			*s.trailers = s.call.Trailers()
+		}
+		s.cancel()
+		if *err == io.EOF {
+			if herr := s.end(nil); herr != nil {
+				*err = herr
+			}
+			return
+		}
+		*err = s.end(*err)
+	})
+}
+
+// Close ends the call if it has not ended.
+func (s *RawStream) Close() {
+	s.call.Cancel()
+	err := error(&Error{Code: Canceled, Message: "closed by the caller", Method: s.m.path})
+	s.finish(&err)
+}
+
+func (s *RawStream) receiveNew() (Message, error) {
+	m := s.m.response()
+	if err := s.Receive(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// receiveEnd says how a call ended of which no more messages are expected.
+func (s *RawStream) receiveEnd() error {
+	switch _, err := s.receiveNew(); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return &Error{Code: Internal, Method: s.m.path, Message: "the peer answered a call of one response with several"}
+	default:
+		return err
+	}
+}
+
+func (s *RawStream) noResponse() error {
+	return &Error{Code: Internal, Method: s.m.path, Message: "the peer ended the call without a response"}
+}

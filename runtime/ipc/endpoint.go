@@ -1,0 +1,359 @@
+package ipc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/session"
+	"github.com/ipcgen/ipcgen/runtime/transport"
+	"github.com/ipcgen/ipcgen/runtime/transport/address"
+)
+
+// An Endpoint is one side of sessions: what it serves and how it behaves. Its zero value serves nothing and has the
+// default of everything. It is not to be changed once in use.
+type Endpoint struct {
+	Services []Service
+	Limits   Limits
+	TLS      *tls.Config  // for tls: addresses; for mutual TLS set ClientAuth and ClientCAs, or Certificates
+	Logger   *slog.Logger // what the runtime has to say; nil is slog.Default()
+	// CallHooks see the calls that this side makes, HandlerHooks those that it handles; the first one is outermost.
+	CallHooks    []Hook
+	HandlerHooks []Hook
+	// Connected is called with each new session of a listener, on a goroutine of its own, so that this side can call
+	// before it is called. Nil does nothing.
+	Connected func(*Conn)
+	// Stderr is that of a program started by an exec: address; nil is this process's.
+	Stderr io.Writer
+}
+
+// Limits bound what a peer may cost. Zero is the default, which is smaller for peers that are not known to be the same
+// user (in brackets). Both sides keep to the smaller value of each.
+type Limits struct {
+	MaxMessage int           // bytes of a message: 4 MiB (1 MiB)
+	MaxFrame   int           // bytes of a frame on the wire: 64 KiB (16 KiB)
+	Calls      int           // calls that the peer may have running: 256 (32)
+	Window     int           // bytes of a stream that may be on their way: 64 KiB (32 KiB)
+	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
+	Depth      int           // how deep messages may nest: 64 (32)
+	Handshake  time.Duration // for the peer to say hello: 5 s
+	Stall      time.Duration // for the peer to take something of what is sent: 30 s (10 s)
+	Grace      time.Duration // for running calls when a listener stops: 5 s
+	// Sessions is how many a listener has at most at a time: 1024, of them 256 of one other process's user, 16 where
+	// that is not this one's; peers that have not said hello yet, 64.
+	Sessions int
+}
+
+func (l Limits) internal() session.Limits {
+	return session.Limits{MaxFrame: l.MaxFrame, MaxMessage: l.MaxMessage, Slots: l.Calls, Window: l.Window,
+		Assembly: l.Assembly, Depth: l.Depth, Handshake: l.Handshake, Stall: l.Stall, Grace: l.Grace}
+}
+
+// Dial connects to address, serving services to the peer, and is short for an Endpoint's Dial.
+//
+//	unix:PATH             a unix socket
+//	tcp:HOST:PORT         TCP
+//	tls:HOST:PORT         TCP with TLS, which needs an Endpoint's TLS
+//	stdio:                this process's stdin and stdout, for a program that its peer started
+//	fd:N, fd:R,W          inherited descriptors: a socket, or one to read and one to write
+//	fifo:PATH             a pair of FIFOs, PATH.in and PATH.out
+//	exec:PROGRAM ARGS     starts a program that speaks on its stdin and stdout
+func Dial(ctx context.Context, address string, services ...Service) (*Conn, error) {
+	return (&Endpoint{Services: services}).Dial(ctx, address)
+}
+
+// Serve serves services to whoever connects to address, until ctx ends, and is short for an Endpoint's Serve.
+func Serve(ctx context.Context, address string, services ...Service) error {
+	return (&Endpoint{Services: services}).Serve(ctx, address)
+}
+
+// Dial connects to address within ctx, which does not matter afterwards. The error says what was tried and, as a
+// *SessionError, why the peer was no good.
+func (e *Endpoint) Dial(ctx context.Context, addr string) (*Conn, error) {
+	b, err := e.build()
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	raw, err := address.Dial(ctx, addr, e.addressOptions())
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.start(ctx, context.Background(), raw, 0)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	return c, nil
+}
+
+func (e *Endpoint) addressOptions() address.Options {
+	return address.Options{TLS: e.TLS, Stderr: e.Stderr}
+}
+
+type builtKey struct{}
+
+// start makes a session of raw, whose handlers' contexts have the values of parent.
+func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint8) (*Conn, error) {
+	s, err := session.Start(ctx, raw, session.Config{Side: side, Limits: b.limits, Methods: b.methods,
+		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, builtKey{}, b)})
+	if err != nil {
+		return nil, sessionError(err)
+	}
+	return &Conn{s: s, e: b}, nil
+}
+
+// Serve listens on address and serves until ctx ends; then it takes no new calls, lets the running ones finish within
+// the grace of Limits, and returns nil. On an address of one peer (stdio, fd, exec) it also returns when that peer is
+// gone.
+func (e *Endpoint) Serve(ctx context.Context, address string) error {
+	l, err := e.Listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	return l.Serve(ctx)
+}
+
+// Listen listens on address; Serve of what it returns then serves. Peers that connect in between wait.
+func (e *Endpoint) Listen(ctx context.Context, addr string) (*Listener, error) {
+	b, err := e.build()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	l, err := address.Listen(ctx, addr, e.addressOptions())
+	if err != nil {
+		return nil, err
+	}
+	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, grace: e.Limits.Grace,
+		users: map[int]int{}, shaking: make(chan struct{}, mostShaking)}, nil
+}
+
+const (
+	mostSessions  = 1024
+	mostSameUser  = 256
+	mostOtherUser = 16
+	mostShaking   = 64
+)
+
+// A Listener waits for peers and serves them.
+type Listener struct {
+	l         transport.Listener
+	b         *built
+	connected func(*Conn)
+	most      int
+	grace     time.Duration
+	shaking   chan struct{} // one element a peer that has not said hello
+
+	mu       sync.Mutex
+	sessions int
+	users    map[int]int // sessions of each user that the kernel named
+	lastErr  error       // of a session that did not come to be
+	wg       sync.WaitGroup
+}
+
+// Address is where the listener can be dialed, with the port filled in that the system chose.
+func (l *Listener) Address() string { return l.l.Address() }
+
+// Close stops listening. It is for a listener that does not get to Serve, which closes it itself.
+func (l *Listener) Close() error { return l.l.Close() }
+
+// Serve serves until ctx ends, as Endpoint.Serve says. It is called once.
+func (l *Listener) Serve(ctx context.Context) error {
+	defer l.l.Close()
+	err := l.accept(ctx)
+	l.l.Close()
+	l.wg.Wait()
+	if errors.Is(err, io.EOF) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.lastErr // the one peer there was
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// accept takes peers until ctx ends or the listener fails.
+func (l *Listener) accept(ctx context.Context) error {
+	for pause := time.Duration(0); ; {
+		select {
+		case l.shaking <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		raw, err := l.l.Accept(ctx)
+		if err == nil {
+			pause = 0
+			l.wg.Go(func() { l.serve(ctx, raw) })
+			continue
+		}
+		<-l.shaking
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
+			return err
+		}
+		// Out of descriptors, or a peer that was gone already: others may do better.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		l.b.logger.Warn("ipc accept failed; trying again", "address", l.Address(), "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// serve serves one peer until it is gone or ctx ends.
+func (l *Listener) serve(ctx context.Context, raw transport.Conn) {
+	leave, err := l.admit(raw.Peer())
+	if err != nil {
+		<-l.shaking
+		l.b.logger.Warn("ipc peer refused", "peer", raw.Peer().Address, "error", err)
+		raw.Close()
+		return
+	}
+	defer leave()
+	c, err := l.b.start(ctx, context.WithoutCancel(ctx), raw, 1)
+	<-l.shaking
+	if err != nil {
+		if ctx.Err() == nil {
+			l.b.logger.Warn("ipc session did not begin", "peer", raw.Peer().Address, "error", err)
+		}
+		l.mu.Lock()
+		l.lastErr = err
+		l.mu.Unlock()
+		return
+	}
+	if l.connected != nil {
+		l.wg.Go(func() { l.connected(c) })
+	}
+	select {
+	case <-c.Done():
+	case <-ctx.Done():
+		grace := l.grace
+		if grace <= 0 {
+			grace = 5 * time.Second
+		}
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		c.Shutdown(drain)
+	}
+	c.s.Wait()
+}
+
+// admit counts a new peer, or says why there is no room for it.
+func (l *Listener) admit(p transport.Peer) (leave func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	most, ofUser := l.most, mostOtherUser
+	if most <= 0 {
+		most = mostSessions
+	}
+	if p.SameUser {
+		ofUser = mostSameUser
+	}
+	if l.sessions >= most {
+		return nil, fmt.Errorf("%d sessions are open, which is the limit", l.sessions)
+	}
+	if p.Identified && l.users[p.UID] >= ofUser {
+		return nil, fmt.Errorf("user %d has %d sessions open, which is the limit", p.UID, ofUser)
+	}
+	l.sessions++
+	if p.Identified {
+		l.users[p.UID]++
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.sessions--
+		if p.Identified {
+			if l.users[p.UID]--; l.users[p.UID] == 0 {
+				delete(l.users, p.UID)
+			}
+		}
+	}, nil
+}
+
+// A Conn is a session with a peer: what clients call through.
+type Conn struct {
+	s *session.Session
+	e *built
+}
+
+// ConnOf returns the session by which the call came whose handler has ctx, to call the peer back. It returns nil where
+// ctx is not a handler's.
+func ConnOf(ctx context.Context) *Conn {
+	in, ok := session.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	return &Conn{s: in.Session(), e: in.Value(builtKey{}).(*built)}
+}
+
+// A Peer is who is at the other end of a session.
+type Peer struct {
+	Address string // as it can be written to Dial, where the peer has one
+	// Identified says that the kernel named the peer's process and user; without it PID, UID and GID mean nothing.
+	Identified    bool
+	PID, UID, GID int
+	SameUser      bool // known to be this process's user
+	// Services are the full names of the services that the peer serves.
+	Services []string
+}
+
+func publicPeer(p transport.Peer) Peer {
+	return Peer{Address: p.Address, Identified: p.Identified, PID: p.PID, UID: p.UID, GID: p.GID, SameUser: p.SameUser}
+}
+
+// Peer tells who is at the other end.
+func (c *Conn) Peer() Peer {
+	p := publicPeer(c.s.Peer())
+	for _, s := range c.s.PeerHello().Services {
+		p.Services = append(p.Services, s.Name)
+	}
+	return p
+}
+
+// PeerOf tells who made the call whose handler has ctx.
+func PeerOf(ctx context.Context) Peer {
+	if c := ConnOf(ctx); c != nil {
+		return c.Peer()
+	}
+	return Peer{}
+}
+
+// Done is closed when the session has ended.
+func (c *Conn) Done() <-chan struct{} { return c.s.Done() }
+
+// Err returns a *SessionError that says why the session ended, or nil while it lives.
+func (c *Conn) Err() error {
+	if e := c.s.Err(); e != nil {
+		return sessionError(e)
+	}
+	return nil
+}
+
+// Ping returns when the peer's runtime has answered.
+func (c *Conn) Ping(ctx context.Context) error {
+	if err := c.s.Ping(ctx); err != nil {
+		return fmt.Errorf("ping: %w", sessionError(err))
+	}
+	return nil
+}
+
+// Shutdown ends the session when the calls of both sides have finished; new ones are refused as not executed. When ctx
+// ends first, the calls that still run fail, and its error is returned.
+func (c *Conn) Shutdown(ctx context.Context) error { return c.s.Drain(ctx) }
+
+// Close ends the session now; calls that run fail. It returns when the handlers of the peer's calls have returned, so
+// a handler must not call it.
+func (c *Conn) Close() error {
+	c.s.Close()
+	c.s.Wait()
+	return nil
+}

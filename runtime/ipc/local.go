@@ -1,0 +1,78 @@
+package ipc
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ipcgen/ipcgen/runtime/transport/mem"
+)
+
+// Local returns a Caller without a wire, for tests: its calls go to services in this process. They behave as calls
+// between processes do - messages and errors are encoded and decoded, deadlines and limits hold - and leave no
+// goroutine behind when they have ended.
+func Local(services ...Service) Caller { return local{services} }
+
+type local struct{ services []Service }
+
+// connect makes a session for one call.
+func (l local) connect(ctx context.Context) (c *Conn, closeBoth func(), err error) {
+	server, err := (&Endpoint{Services: l.services}).build()
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := (&Endpoint{}).build()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, b := mem.Pair()
+	var far *Conn
+	var farErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { far, farErr = server.start(ctx, context.WithoutCancel(ctx), b, 1) })
+	near, err := client.start(ctx, context.Background(), a, 0)
+	wg.Wait()
+	switch {
+	case err != nil && farErr == nil:
+		far.Close()
+	case err == nil && farErr != nil:
+		near.Close()
+		err = farErr
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return near, func() {
+		near.Close()
+		far.Close()
+	}, nil
+}
+
+func (l local) Call(ctx context.Context, m *Method, req, res Message) error {
+	c, closeBoth, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeBoth()
+	if err := c.Call(ctx, m, req, res); err != nil || m.shape != OnewayShape {
+		return err
+	}
+	return c.Shutdown(ctx) // the handler of a oneway call has run when it returns
+}
+
+func (l local) Open(ctx context.Context, m *Method, req Message) (*RawStream, error) {
+	c, closeBoth, err := l.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st, err := c.Open(ctx, m, req)
+	if err != nil {
+		closeBoth()
+		return nil, err
+	}
+	cancel := st.cancel
+	st.cancel = func() {
+		cancel()
+		closeBoth()
+	}
+	return st, nil
+}
