@@ -5,6 +5,8 @@
 package idl
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/ipcgen/ipcgen/idl/diag"
@@ -17,11 +19,14 @@ type Schema struct {
 }
 
 // A File is one .proto file.
+//
+// Its comment is the one at the package statement. What stands at the top of the file, usually a licence, is detached
+// from it.
 type File struct {
-	Path     string // relative to its import root, with slashes: "echo/v1/echo.proto"
-	Pos      diag.Position
-	Package  string // "" where the file declares none
-	Syntax   string // as written: "proto2", "proto3", or an edition's number such as "2023"
+	Path     string        // relative to its import root, with slashes: "echo/v1/echo.proto"
+	Pos      diag.Position // of the package statement; without a line where there is none
+	Package  string        // "" where the file declares none
+	Syntax   string        // as written: "proto2", "proto3", or an edition's number such as "2023"
 	Comment  Comment
 	Asked    bool // output is wanted for it; the others are there because they are imported
 	Imports  []Import
@@ -45,7 +50,7 @@ type Import struct {
 }
 
 // A Comment is what the author wrote about an element. Lines have no comment markers and no trailing space; one
-// leading space is removed from each.
+// leading space is removed from each. No block starts or ends with an empty line.
 type Comment struct {
 	Detached []string // blocks before the leading one, separated from it by blank lines
 	Leading  string
@@ -184,6 +189,12 @@ type Method struct {
 	Timeout time.Duration
 	// Errors are the messages that travel as typed errors.
 	Errors []*Message
+}
+
+// MethodID returns the number that stands for a method on the wire, made from its path: "echo.v1.Echo/Say".
+func MethodID(path string) uint64 {
+	sum := sha256.Sum256([]byte(path))
+	return binary.LittleEndian.Uint64(sum[:8])
 }
 
 // A Shape is what flows in a call and which way.

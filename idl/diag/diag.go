@@ -35,6 +35,8 @@ type Diagnostic struct {
 	Text string // what is wrong: lower case, no full stop
 	Help string // how to mend it; may be empty
 	See  []Note // other places that belong to it: the other half of a clash
+	// Warning says that it is worth a look but nothing fails for it.
+	Warning bool
 }
 
 // A Note is another place that a diagnostic speaks of.
@@ -45,10 +47,14 @@ type Note struct {
 
 // Error returns "file:line:col: text", without source and help.
 func (d *Diagnostic) Error() string {
-	if d.Pos.File == "" {
-		return d.Text
+	text := d.Text
+	if d.Warning {
+		text = "warning: " + text
 	}
-	return d.Pos.String() + ": " + d.Text
+	if d.Pos.File == "" {
+		return text
+	}
+	return d.Pos.String() + ": " + text
 }
 
 // A List is everything that is wrong with one run's input. Its zero value is empty and ready to use.
