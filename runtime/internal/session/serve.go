@@ -471,5 +471,9 @@ func (in *Incoming) Send(m codec.Message) error {
 		}
 		return context.Canceled
 	}
+	var ended *EndError
+	if errors.As(err, &ended) {
+		return fmt.Errorf("%w: %w", context.Canceled, err)
+	}
 	return err
 }

@@ -1,0 +1,397 @@
+package ipc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ipcgen/ipcgen/runtime/ipc"
+	echov1 "github.com/ipcgen/ipcgen/testdata/services/go/echo/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// echo implements every shape.
+type echo struct {
+	notes chan string
+}
+
+func (e *echo) Say(ctx context.Context, req *echov1.SayRequest) (*echov1.SayResponse, error) {
+	switch {
+	case req.Text == "too long":
+		return nil, fmt.Errorf("handler: %w", &echov1.TooLong{Limit: 7})
+	case req.Text == "too long, with a code":
+		return nil, ipc.Errorf(ipc.OutOfRange, "over the limit: %w", &echov1.TooLong{Limit: 8})
+	case req.Text == "secret":
+		return nil, errors.New("the password is 1234")
+	case req.Text == "nothing":
+		return nil, nil
+	case req.Text == "metadata":
+		ipc.SetTrailer(ctx, "trailer", "t-"+ipc.MetadataOf(ctx)["key"])
+	case req.Text == "wait":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &echov1.SayResponse{Text: req.Text}, nil
+}
+
+func (e *echo) Repeat(ctx context.Context, req *echov1.SayRequest, send func(*echov1.SayResponse) error) error {
+	for i := range req.Times {
+		if err := send(&echov1.SayResponse{Text: fmt.Sprint(req.Text, i)}); err != nil {
+			e.notes <- "send: " + err.Error()
+			return err
+		}
+	}
+	if req.Text == "fail" {
+		return ipc.Errorf(ipc.DataLoss, "failed after %d", req.Times)
+	}
+	return nil
+}
+
+func (e *echo) Join(ctx context.Context, in iter.Seq2[*echov1.SayRequest, error]) (*echov1.SayResponse, error) {
+	var all []string
+	for req, err := range in {
+		if err != nil {
+			return nil, err
+		}
+		if req.Text == "enough" {
+			break
+		}
+		all = append(all, req.Text)
+	}
+	return &echov1.SayResponse{Text: strings.Join(all, " ")}, nil
+}
+
+func (e *echo) Chat(ctx context.Context, in iter.Seq2[*echov1.SayRequest, error], send func(*echov1.SayResponse) error) error {
+	for req, err := range in {
+		if err != nil {
+			return err
+		}
+		if err := send(&echov1.SayResponse{Text: "re: " + req.Text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *echo) Note(ctx context.Context, req *echov1.SayRequest) error {
+	e.notes <- req.Text
+	return nil
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// serve serves impl at address and returns a connection to it.
+func serve(t *testing.T, address string, e *ipc.Endpoint, dial *ipc.Endpoint) *ipc.Conn {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := e.Listen(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(ctx) }()
+	conn, err := dial.Dial(ctx, l.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return conn
+}
+
+// callers are the ways to an echo service.
+func callers(t *testing.T, impl *echo) map[string]func(t *testing.T) ipc.Caller {
+	endpoint := func() *ipc.Endpoint {
+		return &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(impl)}, Logger: quiet()}
+	}
+	return map[string]func(t *testing.T) ipc.Caller{
+		"local": func(*testing.T) ipc.Caller { return ipc.Local(echov1.NewEchoService(impl)) },
+		"unix": func(t *testing.T) ipc.Caller {
+			return serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), endpoint(), &ipc.Endpoint{Logger: quiet()})
+		},
+		"tcp": func(t *testing.T) ipc.Caller {
+			return serve(t, "tcp:127.0.0.1:0", endpoint(), &ipc.Endpoint{Logger: quiet()})
+		},
+	}
+}
+
+func TestShapes(t *testing.T) {
+	impl := &echo{notes: make(chan string, 100)}
+	for name, caller := range callers(t, impl) {
+		t.Run(name, func(t *testing.T) {
+			client := echov1.NewEchoClient(caller(t))
+			ctx := t.Context()
+			if res, err := client.Say(ctx, &echov1.SayRequest{Text: "hello"}); err != nil || res.Text != "hello" {
+				t.Errorf("Say: %v, %v", res, err)
+			}
+			var got []string
+			for res, err := range client.Repeat(ctx, &echov1.SayRequest{Text: "x", Times: 3}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, res.Text)
+			}
+			if want := []string{"x0", "x1", "x2"}; !slices.Equal(got, want) {
+				t.Errorf("Repeat: got %v, want %v", got, want)
+			}
+			texts := func(all ...string) iter.Seq[*echov1.SayRequest] {
+				return func(yield func(*echov1.SayRequest) bool) {
+					for _, s := range all {
+						if !yield(&echov1.SayRequest{Text: s}) {
+							return
+						}
+					}
+				}
+			}
+			if res, err := client.Join(ctx, texts("a", "b", "c")); err != nil || res.Text != "a b c" {
+				t.Errorf("Join: %v, %v", res, err)
+			}
+			if res, err := client.Join(ctx, texts("a", "enough", "c")); err != nil || res.Text != "a" {
+				t.Errorf("Join that stops early: %v, %v", res, err)
+			}
+			chat, err := client.Chat(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 3 {
+				want := fmt.Sprint("re: ", i)
+				if err := chat.Send(&echov1.SayRequest{Text: fmt.Sprint(i)}); err != nil {
+					t.Fatal(err)
+				}
+				if res, err := chat.Receive(); err != nil || res.Text != want {
+					t.Errorf("Chat: %v, %v, want %q", res, err, want)
+				}
+			}
+			chat.CloseSend()
+			if _, err := chat.Receive(); err != io.EOF {
+				t.Errorf("Chat's end: %v", err)
+			}
+			if err := client.Note(ctx, &echov1.SayRequest{Text: name}); err != nil {
+				t.Error(err)
+			}
+			if got := <-impl.notes; got != name {
+				t.Errorf("Note: got %q", got)
+			}
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for name, caller := range callers(t, &echo{notes: make(chan string, 100)}) {
+		t.Run(name, func(t *testing.T) {
+			client := echov1.NewEchoClient(caller(t))
+			for _, c := range []struct {
+				text  string
+				want  string
+				limit uint32
+			}{
+				{"too long", "echo.v1.Echo/Say: UNKNOWN: ", 7},
+				{"too long, with a code", "echo.v1.Echo/Say: OUT_OF_RANGE: over the limit: ", 8},
+				{"secret", "echo.v1.Echo/Say: UNKNOWN: the handler failed; its process's log says how", 0},
+				{"nothing", "echo.v1.Echo/Say: UNKNOWN: the handler failed; its process's log says how", 0},
+			} {
+				_, err := client.Say(t.Context(), &echov1.SayRequest{Text: c.text})
+				var tooLong *echov1.TooLong
+				errors.As(err, &tooLong)
+				if err == nil || !strings.HasPrefix(err.Error(), c.want) || tooLong.GetLimit() != c.limit {
+					t.Errorf("%s: got %v (%v), want %q with the limit %d", c.text, err, tooLong, c.want, c.limit)
+				}
+			}
+			var last error
+			n := 0
+			for _, err := range client.Repeat(t.Context(), &echov1.SayRequest{Text: "fail", Times: 2}) {
+				n, last = n+1, err
+			}
+			if n != 3 || ipc.CodeOf(last) != ipc.DataLoss {
+				t.Errorf("a stream that fails: %d elements, the last %v", n, last)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := client.Say(ctx, &echov1.SayRequest{Text: "wait"})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("canceled: got %v", err)
+			}
+		})
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	for name, caller := range callers(t, &echo{}) {
+		t.Run(name, func(t *testing.T) {
+			client := echov1.NewEchoClient(caller(t))
+			var trailers ipc.Metadata
+			ctx := ipc.WithTrailers(ipc.WithMetadata(t.Context(), ipc.Metadata{"key": "value"}), &trailers)
+			if _, err := client.Say(ctx, &echov1.SayRequest{Text: "metadata"}); err != nil || trailers["trailer"] != "t-value" {
+				t.Errorf("got trailers %v, %v", trailers, err)
+			}
+			_, err := client.Say(ipc.WithMetadata(t.Context(), ipc.Metadata{"Not Allowed": ""}), &echov1.SayRequest{})
+			if ipc.CodeOf(err) != ipc.InvalidArgument {
+				t.Errorf("a bad name: got %v", err)
+			}
+		})
+	}
+}
+
+func TestLeavingAStreamEndsIt(t *testing.T) {
+	impl := &echo{notes: make(chan string, 1)}
+	for name, caller := range callers(t, impl) {
+		t.Run(name, func(t *testing.T) {
+			client := echov1.NewEchoClient(caller(t))
+			for res, err := range client.Repeat(t.Context(), &echov1.SayRequest{Text: "x", Times: 1 << 31}) {
+				if err != nil || res.Text != "x0" {
+					t.Fatalf("got %v, %v", res, err)
+				}
+				break
+			}
+			if got := <-impl.notes; !strings.HasPrefix(got, "send: context canceled") {
+				t.Errorf("the handler's send: %q", got)
+			}
+		})
+	}
+}
+
+func TestUnimplemented(t *testing.T) {
+	client := echov1.NewEchoClient(ipc.Local(echov1.NewEchoService(echov1.UnimplementedEcho{})))
+	_, err := client.Say(t.Context(), &echov1.SayRequest{})
+	var e *ipc.Error
+	if !errors.As(err, &e) || e.Code != ipc.Unimplemented || !e.NotExecuted {
+		t.Errorf("got %+v", err)
+	}
+	_, err = echov1.NewEchoClient(ipc.Local()).Say(t.Context(), &echov1.SayRequest{})
+	if !errors.As(err, &e) || e.Code != ipc.Unimplemented || !e.NotExecuted {
+		t.Errorf("no such service: got %+v", err)
+	}
+}
+
+func TestHooks(t *testing.T) {
+	var mu sync.Mutex
+	var log []string
+	hook := func(name string) ipc.Hook {
+		return func(ctx context.Context, call *ipc.CallInfo) (context.Context, func(error) error, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, name+" begins "+call.Method.Path())
+			if name == "call 2" {
+				ctx = ipc.WithMetadata(ctx, ipc.Metadata{"key": "hooked"})
+			}
+			if r, ok := call.Request.(*echov1.SayRequest); ok && r.Text == "refuse at "+name {
+				return nil, nil, ipc.Errorf(ipc.PermissionDenied, "refused by %s", name)
+			}
+			return ctx, func(err error) error {
+				mu.Lock()
+				defer mu.Unlock()
+				log = append(log, fmt.Sprint(name, " ends ", ipc.CodeOf(err)))
+				return err
+			}, nil
+		}
+	}
+	server := &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(&echo{})}, Logger: quiet(),
+		HandlerHooks: []ipc.Hook{hook("handler 1"), hook("handler 2")}}
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), server, &ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{hook("call 1"), hook("call 2")}})
+	client := echov1.NewEchoClient(conn)
+	var trailers ipc.Metadata
+	if _, err := client.Say(ipc.WithTrailers(t.Context(), &trailers), &echov1.SayRequest{Text: "metadata"}); err != nil || trailers["trailer"] != "t-hooked" {
+		t.Errorf("got %v, %v", trailers, err)
+	}
+	want := []string{"call 1 begins echo.v1.Echo/Say", "call 2 begins echo.v1.Echo/Say", "handler 1 begins echo.v1.Echo/Say",
+		"handler 2 begins echo.v1.Echo/Say", "handler 2 ends OK", "handler 1 ends OK", "call 2 ends OK", "call 1 ends OK"}
+	if !slices.Equal(log, want) {
+		t.Errorf("got %q", log)
+	}
+	for _, at := range []string{"call 1", "call 2", "handler 2"} {
+		if _, err := client.Say(t.Context(), &echov1.SayRequest{Text: "refuse at " + at}); ipc.CodeOf(err) != ipc.PermissionDenied {
+			t.Errorf("refused at %s: got %v", at, err)
+		}
+	}
+	log = nil
+	for range client.Repeat(t.Context(), &echov1.SayRequest{Times: 2}) {
+	}
+	if n := len(log); n != 8 {
+		t.Errorf("a stream: got %q", log)
+	}
+}
+
+// caller calls back the peer that calls it.
+type backCaller struct{ echov1.UnimplementedEcho }
+
+func (backCaller) Say(ctx context.Context, req *echov1.SayRequest) (*echov1.SayResponse, error) {
+	return echov1.NewEchoClient(ipc.ConnOf(ctx)).Say(ctx, &echov1.SayRequest{Text: "back: " + req.Text})
+}
+
+func TestBothEndsCall(t *testing.T) {
+	server := &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(backCaller{})}, Logger: quiet()}
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), server,
+		&ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(&echo{})}, Logger: quiet()})
+	for range 10 {
+		res, err := echov1.NewEchoClient(conn).Say(t.Context(), &echov1.SayRequest{Text: "x"})
+		if err != nil || res.Text != "back: x" {
+			t.Fatalf("got %v, %v", res, err)
+		}
+	}
+	if p := conn.Peer(); !p.Identified || !p.SameUser || !slices.Equal(p.Services, []string{"echo.v1.Echo"}) {
+		t.Errorf("peer: %+v", p)
+	}
+}
+
+func TestBadEndpoints(t *testing.T) {
+	s := echov1.NewEchoService(&echo{})
+	for _, c := range []struct {
+		e       ipc.Endpoint
+		address string
+		want    string
+	}{
+		{ipc.Endpoint{Services: []ipc.Service{s, s}}, "tcp:127.0.0.1:0", "the service echo.v1.Echo is there twice"},
+		{ipc.Endpoint{Services: []ipc.Service{{}}}, "tcp:127.0.0.1:0", "a service is empty"},
+		{ipc.Endpoint{}, "/run/x", `write "unix:/run/x"`},
+		{ipc.Endpoint{}, "unix:///run/x", `write "unix:/run/x"`},
+		{ipc.Endpoint{}, "localhost:80", `write "tcp:localhost:80"`},
+		{ipc.Endpoint{}, "http://x", "want one of unix:PATH"},
+		{ipc.Endpoint{}, "shm:/x", "no shm: transport yet"},
+		{ipc.Endpoint{}, "unix:", "want unix:PATH"},
+		{ipc.Endpoint{}, "unix:/nonexistent/dir/s", "make the directory first"},
+		{ipc.Endpoint{}, "unix:/" + strings.Repeat("x", 200), "use a shorter directory"},
+		{ipc.Endpoint{}, "tls:127.0.0.1:0", "needs a TLS configuration"},
+		{ipc.Endpoint{}, "fd:x", "want the numbers of descriptors"},
+		{ipc.Endpoint{}, "fd:1000", "is not open"},
+	} {
+		l, err := c.e.Listen(t.Context(), c.address)
+		if err == nil {
+			l.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.address, err, c.want)
+		}
+	}
+}
+
+func TestDialErrors(t *testing.T) {
+	_, err := ipc.Dial(t.Context(), "unix:"+filepath.Join(t.TempDir(), "none"))
+	if err == nil || !strings.Contains(err.Error(), "is the server running?") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestASecondServerIsRefused(t *testing.T) {
+	address := "unix:" + filepath.Join(t.TempDir(), "s")
+	serve(t, address, &ipc.Endpoint{Logger: quiet()}, &ipc.Endpoint{})
+	_, err := (&ipc.Endpoint{}).Listen(t.Context(), address)
+	if err == nil || !strings.Contains(err.Error(), "another server listens there") {
+		t.Errorf("got %v", err)
+	}
+}
