@@ -63,6 +63,17 @@ func userLines(text string) []string {
 	return lines
 }
 
+// member prints one line of a list of declarations, whose comment stands behind it if the user wrote it there.
+func (w *printer) member(d doc, line string) {
+	trailing := userLines(d.comment.Trailing)
+	if len(trailing) == 1 && len(userLines(d.comment.Leading)) == 0 {
+		line += " // " + strings.TrimSpace(trailing[0])
+		d.comment.Trailing = ""
+	}
+	w.comment(d)
+	w.p("%s", line)
+}
+
 // comment prints the lines.
 func (w *printer) comment(d doc) {
 	for _, line := range d.lines() {

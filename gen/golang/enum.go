@@ -22,8 +22,8 @@ func (w *printer) enum(e *idl.Enum) {
 	w.p("// The values of %s.", name)
 	w.p("const (")
 	for _, v := range e.Values {
-		w.comment(doc{"", v.Comment, deprecated(v.Deprecated, "value")})
-		w.p("%s %s = %d", w.enumValue(v, e), name, v.Number)
+		w.member(doc{"", v.Comment, deprecated(v.Deprecated, "value")},
+			fmt.Sprintf("%s %s = %d", w.enumValue(v, e), name, v.Number))
 	}
 	w.p(")")
 	w.gap()

@@ -46,16 +46,15 @@ func (w *printer) structType(m *message) {
 	w.p("type %s struct {", m.goName)
 	for _, f := range m.fields {
 		if f.oneof == nil {
-			w.comment(doc{"", f.Comment, deprecated(f.Deprecated, "field")})
-			w.p("%s %s `protobuf:\"%s\"`", f.goName, w.fieldType(f), f.structTag())
+			w.member(doc{"", f.Comment, deprecated(f.Deprecated, "field")},
+				fmt.Sprintf("%s %s `protobuf:\"%s\"`", f.goName, w.fieldType(f), f.structTag()))
 			continue
 		}
 		if f != f.oneof.fields[0] {
 			continue
 		}
 		o := f.oneof
-		w.comment(doc{"", o.Comment, ""})
-		w.p("%s %s `protobuf_oneof:\"%s\"`", o.goName, o.iface, o.Name)
+		w.member(doc{"", o.Comment, ""}, fmt.Sprintf("%s %s `protobuf_oneof:\"%s\"`", o.goName, o.iface, o.Name))
 	}
 	if len(m.fields) == 0 {
 		// Other implementations take a struct for a message only if one of its fields has a tag.

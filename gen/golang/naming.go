@@ -93,8 +93,9 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 	for _, f := range schema.Files {
 		pkg := p.packages[f]
-		if pkg == nil {
-			continue
+		wrong := wrong
+		if !pkg.asked {
+			wrong = new(diag.List) // not of this run
 		}
 		pkg.scope.Claim(descriptorName(f), names.Owner{What: "the descriptor of " + f.Path, Pos: f.Pos}, wrong)
 		for _, e := range f.Enums {
@@ -106,11 +107,7 @@ func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 		nameExtensions(pkg, f.Extensions, wrong)
 		for _, s := range f.Services {
 			nameService(pkg, s, wrong)
-			for _, m := range s.Methods {
-				for _, e := range m.Errors {
-					p.messages[e].isError = true
-				}
-			}
+			p.nameErrors(s)
 		}
 	}
 	p.classify(schema)
@@ -265,6 +262,15 @@ func nameService(pkg *goPackage, s *idl.Service, wrong *diag.List) {
 		methods.Claim(camel(m.Name), owner, wrong)
 		if len(*wrong) == before {
 			pkg.scope.Claim(methodVar(m), owner, wrong)
+		}
+	}
+}
+
+// nameErrors marks the messages that methods fail with.
+func (p *program) nameErrors(s *idl.Service) {
+	for _, m := range s.Methods {
+		for _, e := range m.Errors {
+			p.messages[e].isError = true
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package golang
 
 import (
+	"fmt"
 	"go/token"
 	"maps"
 	"path"
@@ -20,6 +21,7 @@ type goPackage struct {
 	name  string
 	scope names.Scope
 	files []*idl.File
+	asked bool // code is generated for one of the files
 }
 
 // A program is all that one run generates, with every name decided.
@@ -38,33 +40,30 @@ func newProgram(req *gen.Request, wrong *diag.List) *program {
 	}
 	byPath := make(map[string]*goPackage)
 	for _, f := range req.Schema.Files {
-		p.place(f, req.ImportPath, byPath, wrong)
+		p.place(f, goPackageOf(f, req.ImportPath), byPath, wrong)
 	}
-	if len(*wrong) > 0 {
-		return p
-	}
+	p.checkPlaces(req.Schema, wrong)
 	checkFolders(p, req.Schema, wrong)
 	p.name(req.Schema, wrong)
 	p.checkCycles(req.Schema, wrong)
 	return p
 }
 
-// place finds the package of a file.
-func (p *program) place(f *idl.File, mapping map[string]string, byPath map[string]*goPackage, wrong *diag.List) {
-	spec := f.GoPackage
-	if strings.HasPrefix(f.Path, "google/protobuf/") && strings.Count(f.Path, "/") == 2 {
-		spec = wktPath
-	}
+// goPackageOf returns what says where the code of f is; "" if nothing does.
+func goPackageOf(f *idl.File, mapping map[string]string) string {
 	if mapped, ok := mapping[f.Path]; ok {
-		spec = mapped
+		return mapped
 	}
+	if path.Dir(f.Path) == "google/protobuf" {
+		return wktPath
+	}
+	return f.GoPackage
+}
+
+// place finds the package of a file. A file that nothing places gets one without a path.
+func (p *program) place(f *idl.File, spec string, byPath map[string]*goPackage, wrong *diag.List) {
+	p.packages[f] = &goPackage{files: []*idl.File{f}}
 	if spec == "" {
-		if declaresNothing(f) && !f.Asked {
-			return
-		}
-		example := "example.com/project/" + path.Dir(f.Path)
-		wrong.Add(f.Pos, "add `option go_package = \""+example+"\";` to the file, or map it on the command line: --go-package "+
-			f.Path+"="+example, "%s does not say which Go package its code belongs to", f.Path)
 		return
 	}
 	importPath, name, named := strings.Cut(spec, ";")
@@ -81,19 +80,42 @@ func (p *program) place(f *idl.File, mapping map[string]string, byPath map[strin
 		pkg = &goPackage{path: importPath, name: name}
 		byPath[importPath] = pkg
 	}
+	pkg.files = append(pkg.files, f)
+	pkg.asked = pkg.asked || f.Asked
+	p.packages[f] = pkg
 	if pkg.name != name {
 		first := pkg.files[0]
 		d := wrong.Add(f.Pos, "give both the same name behind the semicolon of go_package",
 			"the Go package %s is called %s here and %s in %s", importPath, name, pkg.name, first.Path)
 		d.See = append(d.See, diag.Note{Pos: first.Pos, Text: "called " + pkg.name + " here"})
-		return
 	}
-	pkg.files = append(pkg.files, f)
-	p.packages[f] = pkg
 }
 
-// declaresNothing says that no Go code refers to anything in f.
-func declaresNothing(f *idl.File) bool { return len(f.Messages) == 0 && len(f.Enums) == 0 }
+// checkPlaces wants a package for each file asked for, and for each file whose types their code refers to.
+func (p *program) checkPlaces(schema *idl.Schema, wrong *diag.List) {
+	reported := make(map[*goPackage]bool)
+	report := func(pkg *goPackage) *diag.Diagnostic {
+		if pkg.path != "" || reported[pkg] {
+			return nil
+		}
+		reported[pkg] = true
+		f := pkg.files[0]
+		example := path.Join("example.com/project", path.Dir(f.Path))
+		return wrong.Add(f.Pos, fmt.Sprintf("add `option go_package = %q;` to the file, or map it: --go-package %s=%[1]s",
+			example, f.Path), "%s does not say which Go package its code belongs to", f.Path)
+	}
+	for _, f := range schema.Files {
+		if !f.Asked {
+			continue
+		}
+		report(p.packages[f])
+		p.usesOf(f, func(u use) {
+			if d := report(u.to); d != nil {
+				d.See = append(d.See, diag.Note{Pos: u.pos, Text: "its code is needed here"})
+			}
+		})
+	}
+}
 
 // packageName returns the package name that an import path suggests.
 func packageName(importPath string) string {
@@ -123,7 +145,7 @@ func checkFolders(p *program, schema *idl.Schema, wrong *diag.List) {
 	byFolder := make(map[string]*idl.File)
 	byPackage := make(map[*goPackage]*idl.File)
 	for _, f := range schema.Files {
-		if !f.Asked {
+		if !f.Asked || p.packages[f].path == "" {
 			continue
 		}
 		pkg, folder := p.packages[f], path.Dir(f.Path)
@@ -149,7 +171,6 @@ func checkFolders(p *program, schema *idl.Schema, wrong *diag.List) {
 type use struct {
 	from, to *goPackage
 	pos      diag.Position
-	text     string
 }
 
 // checkCycles refuses packages that would import each other.
@@ -157,17 +178,14 @@ func (p *program) checkCycles(schema *idl.Schema, wrong *diag.List) {
 	uses := make(map[*goPackage][]use)
 	for _, f := range schema.Files {
 		p.usesOf(f, func(u use) {
-			if u.from == u.to || u.to == nil {
-				return
-			}
-			if !slices.ContainsFunc(uses[u.from], func(v use) bool { return v.to == u.to }) {
+			if u.from != u.to && !slices.ContainsFunc(uses[u.from], func(v use) bool { return v.to == u.to }) {
 				uses[u.from] = append(uses[u.from], u)
 			}
 		})
 	}
 	done := make(map[*goPackage]bool)
 	for _, f := range schema.Files {
-		if pkg := p.packages[f]; pkg != nil && !done[pkg] {
+		if pkg := p.packages[f]; pkg.asked {
 			findCycle(pkg, uses, done, nil, wrong)
 		}
 	}
@@ -197,12 +215,16 @@ func findCycle(pkg *goPackage, uses map[*goPackage][]use, done map[*goPackage]bo
 func (p *program) usesOf(f *idl.File, found func(use)) {
 	from := p.packages[f]
 	message := func(m *idl.Message, pos diag.Position) {
-		if m != nil {
+		if m != nil && !m.MapEntry {
 			found(use{from: from, to: p.packages[m.File], pos: pos})
 		}
 	}
 	field := func(fd *idl.Field) {
 		message(fd.Message, fd.Pos)
+		if fd.Map != nil {
+			fd = fd.Map.Value
+			message(fd.Message, fd.Pos)
+		}
 		if fd.Enum != nil {
 			found(use{from: from, to: p.packages[fd.Enum.File], pos: fd.Pos})
 		}
@@ -228,8 +250,12 @@ func (p *program) usesOf(f *idl.File, found func(use)) {
 	extensions(f.Extensions)
 	for _, s := range f.Services {
 		for _, m := range s.Methods {
-			for _, used := range append([]*idl.Message{m.Request, m.Response}, m.Errors...) {
-				message(used, m.Pos)
+			message(m.Request, m.Pos)
+			if !shapes[m.Shape].silent {
+				message(m.Response, m.Pos)
+			}
+			for _, e := range m.Errors {
+				message(e, m.Pos)
 			}
 		}
 	}
@@ -252,7 +278,7 @@ func (w *printer) imports() {
 	w.out.ImportNames(runtimeNames)
 	needed := make(map[string]string)
 	w.usesOf(w.file, func(u use) {
-		if u.to != nil && u.to != w.pkg {
+		if u.to != w.pkg {
 			needed[u.to.path] = u.to.name
 		}
 	})

@@ -16,6 +16,7 @@ type shape struct {
 	server      signature
 	client      signature
 	refusal     string // what the unimplemented method returns in front of its error
+	silent      bool   // the response's type occurs nowhere
 }
 
 // A signature is the parameters behind the context, and the results.
@@ -64,6 +65,7 @@ var shapes = [...]shape{
 		arguments:   "[REQ]",
 		server:      signature{[]param{{"req", "REQ"}}, "error"},
 		client:      signature{[]param{{"req", "REQ"}}, "error"},
+		silent:      true,
 	},
 }
 

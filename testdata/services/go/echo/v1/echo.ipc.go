@@ -234,8 +234,7 @@ func (m *SayResponse) Clone() *SayResponse {
 
 // TooLong is the error of a text that Say will not repeat.
 type TooLong struct {
-	// in bytes
-	Limit uint32 `protobuf:"varint,1,opt,name=limit"`
+	Limit uint32 `protobuf:"varint,1,opt,name=limit"` // in bytes
 
 	unknownFields []byte
 }
@@ -433,4 +432,21 @@ const _ = ipc.Supports1
 
 // file_echo_v1_echo_proto is the descriptor of echo/v1/echo.proto, in the form of gzip.
 var file_echo_v1_echo_proto = []byte("" +
-	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
+	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01M\x02\xb2\xfd\n" +
+	"\x12echo/v1/echo.proto\x12\aecho.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x17ipcgen/v1/options.pro" +
+	"to\"6\n" +
+	"\n" +
+	"SayRequest\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05times\x18\x02 \x01(\rR\x05times\"!\n" +
+	"\vSayResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\x1f\n" +
+	"\aTooLong\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit2\xb3\x02\n" +
+	"\x04Echo\x12K\n" +
+	"\x03Say\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse\"\x19\xe2\xea\x18\x15B\x0fecho.v1.TooLong2\x02\b\x05\x125\n" +
+	"\x06Repeat\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse0\x01\x123\n" +
+	"\x04Join\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse(\x01\x125\n" +
+	"\x04Chat\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse(\x010\x01\x12;\n" +
+	"\x04Note\x12\x13.echo.v1.SayRequest\x1a\x16.google.protobuf.Empty\"\x06\xe2\xea\x18\x02\b\x01B>Z<github.com/ipcgen/" +
+	"ipcgen/testdata/services/go/echo/v1;echov1b\x06proto3y\xe1m\x1dM\x02\x00\x00")
