@@ -37,20 +37,22 @@ type slotWaiter struct {
 // A Call is a call of this side. Send and CloseSend are for one goroutine at a time, Receive for one at a time.
 type Call struct {
 	stream
-	unary bool
-	res   codec.Message // of a unary call, decoded by whoever reads
-	mark  uint64        // where in the bytes of the session it begins
+	unary    bool
+	res      codec.Message // of a unary call, decoded by whoever reads
+	mark     uint64        // where in the bytes of the session it begins
+	deadline time.Time     // when the alarm ends the wait; zero is never
 
 	// Guarded by the session's mutex.
 	finished  bool // STATUS has come, or the session ended
 	abandoned bool // nobody waits for it
+	late      bool // its deadline has passed
 	failure   *Failure
 	answered  bool // res is filled
 	trailers  frame.Metadata
 }
 
 func (c *Call) ready() bool {
-	return c.finished || (!c.unary && c.stream.ready())
+	return c.finished || c.late || (!c.unary && c.stream.ready())
 }
 
 // Unary does a whole call: it sends req and waits for the answer in res.
@@ -59,11 +61,11 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 	if c == nil {
 		c = &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
 	}
-	c.unary, c.res = true, res
+	c.unary, c.res, c.deadline = true, res, o.Deadline
 	if f := s.open(ctx, c, o, req, true); f != nil {
 		return f
 	}
-	f := s.await(ctx, c, o.Deadline)
+	f := s.await(ctx, c)
 	if f != nil && f.abandoned {
 		return f
 	}
@@ -91,16 +93,16 @@ func (s *Session) recycle(c *Call) {
 }
 
 // await waits for the answer of a unary call.
-func (s *Session) await(ctx context.Context, c *Call, deadline time.Time) *Failure {
-	if d, ok := ctx.Deadline(); !deadline.IsZero() && (!ok || deadline.Before(d)) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-	}
+func (s *Session) await(ctx context.Context, c *Call) *Failure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setAlarm(c.deadline)
 	for !c.finished {
-		if err := s.wait(ctx, c.recvWait, c); err != nil && !c.finished {
+		err := s.wait(ctx, c.recvWait, c)
+		if err == nil && c.late {
+			err = context.DeadlineExceeded
+		}
+		if err != nil && !c.finished {
 			s.abandon(c, err)
 			f := contextFailure(err)
 			f.abandoned = true
@@ -111,6 +113,38 @@ func (s *Session) await(ctx context.Context, c *Call, deadline time.Time) *Failu
 		return c.failure
 	}
 	return c.answer()
+}
+
+// setAlarm sees to it that a call is told when its deadline, t, has passed. One timer serves all calls, and it is not
+// set back when a call ends in time: a call that has a deadline costs no more than one that has none. Called with the
+// mutex held.
+func (s *Session) setAlarm(t time.Time) {
+	if t.IsZero() || (!s.alarmAt.IsZero() && !t.Before(s.alarmAt)) || s.ended != nil {
+		return
+	}
+	s.alarmAt = t
+	s.alarm.Reset(time.Until(t))
+}
+
+// ring tells the calls whose deadlines have passed, and sets the alarm for the next one.
+func (s *Session) ring() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, next := time.Now(), time.Time{}
+	for i := range s.local {
+		c := s.local[i].call
+		switch {
+		case c == nil || c.deadline.IsZero() || c.late:
+		case !now.Before(c.deadline):
+			c.late = true
+			c.recvWait.notify()
+			s.toReader() // c's caller may be the one that reads
+		case next.IsZero() || c.deadline.Before(next):
+			next = c.deadline
+		}
+	}
+	s.alarmAt = time.Time{}
+	s.setAlarm(next)
 }
 
 // answer fills res from DATA frames when the message was too large for the STATUS. Called with the mutex held.

@@ -72,6 +72,8 @@ type Session struct {
 	free    []int // slots never used or used before, last freed first
 	pending int   // calls whose STATUS has not come
 	queue   []*slotWaiter
+	alarm   *time.Timer // rings when a call's deadline passes
+	alarmAt time.Time   // zero: not set
 	// Calls of the peer.
 	remote  []remoteSlot
 	running int
@@ -137,6 +139,8 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 	}
 	s.ticker = time.AfterFunc(time.Hour, s.tick)
 	s.ticker.Stop()
+	s.alarm = time.AfterFunc(time.Hour, s.ring)
+	s.alarm.Stop()
 	s.wg.Add(1)
 	go s.readLoop()
 	return s, nil
@@ -247,6 +251,7 @@ func (s *Session) end(e *EndError) {
 	}
 	s.ended = e
 	s.ticker.Stop()
+	s.alarm.Stop()
 	var farewell []byte
 	if !s.writing && !s.failed && (e.Reason == Protocol || e.Reason == Closed) {
 		text := e.Err.Error()
