@@ -49,7 +49,7 @@ func (w *printer) decodeField(m *message, f *field) {
 		w.caseOf(f, wireBytes)
 		w.p("%s, pos = %s(d, b, pos, %[1]s)", place, codec("ReadPacked"+kind.list))
 		w.caseOf(f, kind.wire)
-		w.p("%s, pos = %s(d, tag, b, pos, %[1]s, %s)", place, codec("ReadUnpacked"), w.reader(f))
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s, %[3]s)", place, codec("ReadUnpacked"), w.reader(f))
 		return
 	}
 	w.caseOf(f, wire(f.Field))
