@@ -11,9 +11,16 @@ import (
 // A Conn is one end of a byte stream. Read may be called by one goroutine at a time, Write and TryWrite by one at a
 // time, everything else by any.
 //
-// Errors are the operating system's, wrapped with what was tried. Read returns io.EOF once the other end has closed
-// or died and everything that it sent has been read. A deadline that has passed makes Read and Write return an error
-// that is os.ErrDeadlineExceeded; the stream is intact afterwards and a new deadline may be set.
+// Errors are the operating system's, wrapped with what was tried. Read returns an error that is io.EOF once the other
+// end has closed or died and everything that it sent has been read; where the other end had not read all that was sent
+// to it, the error may be a reset of the connection instead. Write fails once the other end is gone; a first Write after
+// that may still succeed. Both go on failing.
+//
+// A deadline that has passed makes Read and Write return an error that is os.ErrDeadlineExceeded; the stream is intact
+// afterwards, a new deadline may be set, and what a Write had not written by then is for the next Write to begin with.
+//
+// Close makes what waits in Read and Write, and everything later, return an error that is net.ErrClosed, and does not
+// wait for the other end. What was written before can still be read there. Only the first Close does anything.
 type Conn interface {
 	io.ReadWriteCloser
 	SetReadDeadline(t time.Time) error
@@ -24,8 +31,8 @@ type Conn interface {
 
 // A TryWriter is a Conn that can write without waiting.
 type TryWriter interface {
-	// TryWrite writes as much of b as can be written at once, which may be nothing. It returns an error only when
-	// no later write can succeed.
+	// TryWrite writes as much of b as can be written at once, which may be nothing. It returns an error only when no
+	// later write can succeed: a deadline that has passed is none.
 	TryWrite(b []byte) (n int, err error)
 }
 
@@ -43,12 +50,14 @@ type Peer struct {
 	SameUser bool
 }
 
-// A Listener waits for peers.
+// A Listener waits for peers. Accept is for one goroutine at a time, everything else for any.
 type Listener interface {
-	// Accept waits for the next peer. It returns an error that is net.ErrClosed once Close was called, and io.EOF
-	// when a listener that can have only so many peers (a pair of pipes has one) will have no more.
+	// Accept waits for the next peer within ctx, whose error it returns. It returns an error that is net.ErrClosed
+	// once Close was called, and io.EOF when a listener that can have only so many peers (a pair of pipes has one)
+	// will have no more.
 	Accept(ctx context.Context) (Conn, error)
-	// Close stops waiting and removes what Listen made in the file system. It closes no Conn.
+	// Close stops waiting and removes what Listen made in the file system. It closes no Conn that was accepted. Only
+	// the first Close does anything.
 	Close() error
 	// Address is where the listener can be dialed, with what Listen chose by itself (a port) filled in.
 	Address() string
