@@ -27,6 +27,9 @@ func (t *NonBlocking) TryWrite(b []byte) (int, error) {
 	t.b, t.n, t.err = b, 0, nil
 	err := t.Raw.Write(t.try)
 	t.b = nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, nil
+	}
 	if err == nil && t.err != nil {
 		err = os.NewSyscallError("write", t.err)
 	}

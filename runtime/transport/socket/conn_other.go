@@ -18,6 +18,7 @@ func newUnix(c *net.UnixConn, address string) transport.Conn {
 }
 
 func newTCP(c *net.TCPConn) transport.Conn {
+	limitSilence(c)
 	return &conn{c, transport.Peer{Address: "tcp:" + c.RemoteAddr().String()}}
 }
 

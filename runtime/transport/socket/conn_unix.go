@@ -30,6 +30,7 @@ func newUnix(c *net.UnixConn, address string) transport.Conn {
 }
 
 func newTCP(c *net.TCPConn) transport.Conn {
+	limitSilence(c)
 	peer := transport.Peer{Address: "tcp:" + c.RemoteAddr().String()}
 	raw, err := c.SyscallConn()
 	if err != nil {

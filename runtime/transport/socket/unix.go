@@ -14,6 +14,31 @@ import (
 	"github.com/ipcgen/ipcgen/runtime/transport"
 )
 
+// DialUnix connects to the socket at path.
+func DialUnix(ctx context.Context, path string) (transport.Conn, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return nil, fmt.Errorf("dial unix:%s: no such socket: is the server running? %w", path, err)
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(path):
+		return nil, fmt.Errorf("dial unix:%s: there is a file that is not a socket: %w", path, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("dial unix:%s: nobody listens there: the server has died and left the file behind: %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("dial unix:%s: %w", path, err)
+	}
+	return newUnix(c.(*net.UnixConn), "unix:"+path), nil
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
+}
+
 // maxPath is how long the path of a unix socket may be, in bytes.
 func maxPath() int {
 	if runtime.GOOS == "linux" {
@@ -25,6 +50,9 @@ func maxPath() int {
 func checkPath(path string) error {
 	if path == "" {
 		return errors.New("unix: needs a path: unix:/run/user/1000/echo.sock")
+	}
+	if path[0] == '@' {
+		return fmt.Errorf("unix:%s: an abstract socket is open to every user, so there is no address for one: use a path (a file of this name is unix:./%s)", path, path)
 	}
 	if len(path) > maxPath() {
 		return fmt.Errorf("unix:%s: the path has %d bytes, and a socket's may have %d: use a shorter directory", path, len(path), maxPath())
@@ -40,19 +68,18 @@ func ListenUnix(ctx context.Context, path string) (transport.Listener, error) {
 		return nil, err
 	}
 	fail := func(err error) (transport.Listener, error) { return nil, fmt.Errorf("listen unix:%s: %w", path, err) }
-	dir := filepath.Dir(path)
-	if _, err := os.Stat(dir); err != nil {
+	// The socket is born in a directory that nobody else can enter, and moved to its place when it is ready.
+	private, err := os.MkdirTemp(filepath.Dir(path), ".")
+	if errors.Is(err, fs.ErrNotExist) {
 		return fail(fmt.Errorf("make the directory first: %w", err))
 	}
-	// The socket is born in a directory that nobody else can enter, and moved to its place when it is ready.
-	private, err := os.MkdirTemp(dir, ".")
 	if err != nil {
 		return fail(err)
 	}
 	defer os.Remove(private)
 	born := filepath.Join(private, "s")
-	if len(born) > maxPath() {
-		return fail(fmt.Errorf("the directory's path has %d bytes, and may have %d: use a shorter one", len(dir), maxPath()-len(born)+len(dir)))
+	if excess := len(born) - maxPath(); excess > 0 {
+		return fail(fmt.Errorf("the directory's path is %d bytes too long for a socket to be made in it: use a shorter one", excess))
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", born)
@@ -60,35 +87,37 @@ func ListenUnix(ctx context.Context, path string) (transport.Listener, error) {
 		return fail(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	abort := func(err error) (transport.Listener, error) {
+	mine, err := settle(ctx, born, path)
+	if err != nil {
 		l.Close()
 		os.Remove(born)
 		return fail(err)
-	}
-	if err := os.Chmod(born, 0o600); err != nil {
-		return abort(err)
-	}
-	mine, err := os.Lstat(born)
-	if err != nil {
-		return abort(err)
-	}
-	// Of two servers that start at once, the one that gets the directory's lock second finds the first alive.
-	unlock, err := lockDir(dir)
-	if err != nil {
-		return abort(err)
-	}
-	defer unlock()
-	if err := checkFree(ctx, path); err != nil {
-		return abort(err)
-	}
-	if err := os.Rename(born, path); err != nil {
-		return abort(err)
 	}
 	address := "unix:" + path
 	return &listener{Listener: l, address: address,
 		wrap:   func(c net.Conn) transport.Conn { return newUnix(c.(*net.UnixConn), address) },
 		remove: func() { removeSame(path, mine) },
 	}, nil
+}
+
+// settle makes the socket at born its owner's alone and moves it to path, if that is free.
+func settle(ctx context.Context, born, path string) (mine os.FileInfo, err error) {
+	if err := os.Chmod(born, 0o600); err != nil {
+		return nil, err
+	}
+	if mine, err = os.Lstat(born); err != nil {
+		return nil, err
+	}
+	// Of two servers that start at once, the one that gets the directory's lock second finds the first alive.
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := checkFree(ctx, path); err != nil {
+		return nil, err
+	}
+	return mine, os.Rename(born, path)
 }
 
 // checkFree says why path cannot be taken: something other than a dead server's socket is there.
