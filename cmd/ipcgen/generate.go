@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipcgen/ipcgen/cmd/internal/language"
+	"github.com/ipcgen/ipcgen/gen"
+	"github.com/ipcgen/ipcgen/idl"
+	"github.com/ipcgen/ipcgen/idl/diag"
+	"github.com/ipcgen/ipcgen/idl/load"
+)
+
+const generateHelp = `Each FILE is a .proto file, a directory (all .proto files below it), or a pattern such as 'api/**/*.proto'. What is
+generated for it lands at --out joined with its path relative to the import path (-I) that it is in. Its Go import path
+is what its option go_package says, or what --go-package says of it.
+
+Without a FILE, what to generate is read from ipcgen.yaml in the current directory:
+
+   version: 1
+   import_paths: [api]          # relative to this file, as all paths here; without it: [.]
+   files: [api]                 # as FILE above
+   generate:
+     - lang: go
+       out: internal/api
+       packages: {echo/v1/echo.proto: example.com/project/internal/api/echo/v1}
+
+Files are written only when they change, all of them or, when anything is wrong, none. A file that ipcgen did not make
+is never overwritten. A generated file whose .proto file is gone is removed.
+
+EXAMPLES:
+   ipcgen generate --out . echo.proto                  echo.ipc.go beside echo.proto
+   ipcgen generate -I api --out internal/api api       all of api/ to internal/api/
+   ipcgen generate --check                             what ipcgen.yaml says, in CI
+   //go:generate ipcgen generate --out . echo.proto    in a Go file`
+
+func generateCommand(stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:        "generate",
+		Usage:       "generate code from .proto files",
+		UsageText:   "ipcgen generate [OPTIONS] [FILE...]",
+		Description: generateHelp,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "import-path", Aliases: []string{"I"}, Usage: "look for imports in `DIR`; may be repeated, the first that has a file wins (default: the current directory)"},
+			&cli.StringSliceFlag{Name: "lang", Usage: "generate `LANGUAGE`, one of: " + language.Names() + "; may be repeated (default: go)"},
+			&cli.StringFlag{Name: "out", Usage: "write below `DIR`, which is made if need be"},
+			&cli.StringSliceFlag{Name: "go-package", Usage: "`FILE=IMPORTPATH[;NAME]`: the Go package of a .proto file, in place of its go_package; may be repeated"},
+			&cli.StringFlag{Name: "config", Usage: "read what to generate from `FILE` (default: ipcgen.yaml where no FILE is named)"},
+			&cli.BoolFlag{Name: "check", Usage: "write nothing; fail and tell which files are not up to date"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell which files were written and removed"},
+		},
+		Action: func(c *cli.Context) error {
+			j, err := jobOf(c, stderr)
+			if err != nil {
+				return err
+			}
+			return j.run(c.Context, stderr, c.Bool("check"), c.Bool("verbose"))
+		},
+	}
+}
+
+// A job is one run of generate.
+type job struct {
+	importPaths []string
+	files       []string
+	targets     []target
+	whole       bool // it is all that there is to generate, so that all stale files can be found
+}
+
+// A target is one language of a job.
+type target struct {
+	language.Language
+	out      string
+	packages map[string]string
+}
+
+// jobOf returns what the command line asks for.
+func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") && arg != "-" {
+			return nil, usagef("%s stands behind a file; options come first: ipcgen generate [OPTIONS] FILE...", arg)
+		}
+	}
+	if !c.Args().Present() {
+		for _, flag := range []string{"import-path", "lang", "out", "go-package"} {
+			if c.IsSet(flag) {
+				return nil, usagef("--%s is given, but no FILE; without one, everything comes from ipcgen.yaml", flag)
+			}
+		}
+		return readConfig(c.String("config"), stderr)
+	}
+	if c.IsSet("config") {
+		return nil, usagef("--config and FILE are both given; what to generate comes from one or the other")
+	}
+	if !c.IsSet("out") {
+		return nil, usagef("--out is missing: the directory to write below; --out . where the .proto files are")
+	}
+	packages, err := parsePackages(c.StringSlice("go-package"))
+	if err != nil {
+		return nil, err
+	}
+	j := &job{importPaths: c.StringSlice("import-path")}
+	names := c.StringSlice("lang")
+	if len(names) == 0 {
+		names = []string{"go"}
+	}
+	for _, name := range names {
+		l, err := language.Find(name)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		j.targets = append(j.targets, target{l, c.String("out"), packages})
+	}
+	j.files, err = expand("", c.Args().Slice())
+	return j, err
+}
+
+func parsePackages(flags []string) (map[string]string, error) {
+	packages := make(map[string]string)
+	for _, f := range flags {
+		file, importPath, ok := strings.Cut(f, "=")
+		if !ok || file == "" || importPath == "" {
+			return nil, usagef("--go-package %s: write it as FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1", f)
+		}
+		packages[file] = importPath
+	}
+	return packages, nil
+}
+
+// run generates, and writes or checks.
+func (j *job) run(ctx context.Context, stderr io.Writer, check, verbose bool) error {
+	p := newProgress(stderr)
+	defer p.stop()
+	p.doing(fmt.Sprintf("reading %d .proto files", len(j.files)))
+	l := load.Loader{ImportPaths: j.importPaths, Warn: func(d *diag.Diagnostic) {
+		p.pause(func() { fmt.Fprint(stderr, diag.List{d}.Render(func(string) ([]byte, bool) { return nil, false })) })
+	}}
+	schema, err := l.Load(ctx, j.files...)
+	if err != nil {
+		return report(p, stderr, err, l.Source)
+	}
+	outputs, err := j.generate(ctx, p, schema)
+	if err != nil {
+		return report(p, stderr, err, l.Source)
+	}
+	p.doing("comparing with what is on disk")
+	changes, err := gen.Compare(outputs, j.exists)
+	if err != nil {
+		return report(p, stderr, err, l.Source)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.stop()
+	if check {
+		return tell(stderr, changes)
+	}
+	if err := gen.Apply(changes); err != nil {
+		return err
+	}
+	if verbose {
+		for _, c := range changes {
+			fmt.Fprintln(stderr, map[gen.ChangeKind]string{gen.Missing: "wrote", gen.Differs: "wrote", gen.Stale: "removed"}[c.Kind], c.Path)
+		}
+	}
+	return nil
+}
+
+func (j *job) generate(ctx context.Context, p *progress, schema *idl.Schema) ([]gen.Output, error) {
+	var outputs []gen.Output
+	var problems []error
+	for _, t := range j.targets {
+		p.doing(fmt.Sprintf("generating %s for %d .proto files", t.Name, len(j.files)))
+		files, err := t.Generator.Generate(&gen.Request{Schema: schema, ImportPath: t.packages})
+		problems = append(problems, err)
+		outputs = append(outputs, gen.Output{Dir: t.out, Ending: t.Ending, Files: files, Whole: j.whole})
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return outputs, errors.Join(problems...)
+}
+
+// exists says whether there is a .proto file of a name in an import path.
+func (j *job) exists(source string) bool {
+	paths := j.importPaths
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	for _, dir := range paths {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(source))); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// report prints everything that is wrong with the input.
+func report(p *progress, stderr io.Writer, err error, source func(string) ([]byte, bool)) error {
+	p.stop()
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	var all []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	} else {
+		all = []error{err}
+	}
+	for _, err := range all {
+		var list diag.List
+		if errors.As(err, &list) {
+			fmt.Fprint(stderr, list.Render(source))
+		} else {
+			fmt.Fprintln(stderr, err)
+		}
+	}
+	return errReported
+}
+
+// tell prints what a check found.
+func tell(stderr io.Writer, changes []gen.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	for _, c := range changes {
+		fmt.Fprintf(stderr, "%s %s\n", c.Path, c.Kind)
+	}
+	fmt.Fprintln(stderr, "run the same command without --check, and commit what it writes")
+	return errReported
+}

@@ -1,0 +1,115 @@
+// Ipcgen generates typed clients and servers from .proto files. Its help tells how: ipcgen help generate.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// What the process ends with.
+const (
+	exitOK    = 0
+	exitInput = 1 // what was to be generated is wrong, or --check found differences
+	exitUsage = 2 // the command line is wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// A usageError is a command line that is wrong.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errReported is for what was said on stderr already.
+var errReported = errors.New("reported")
+
+// run runs a command line and returns what the process is to end with.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitInput
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "ipcgen: %v\n", err)
+		return exitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "ipcgen: interrupted; nothing was written")
+		return exitInput
+	default:
+		fmt.Fprintf(stderr, "ipcgen: %v\n", err)
+		return exitInput
+	}
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	onUsage := func(c *cli.Context, err error, _ bool) error {
+		hint := "see ipcgen help " + c.Command.Name
+		if strings.HasPrefix(err.Error(), "flag provided but not defined") {
+			var names []string
+			for _, f := range c.Command.VisibleFlags() {
+				names = append(names, "--"+f.Names()[0])
+			}
+			hint = "there is: " + strings.Join(names, ", ")
+		}
+		return usagef("%w; %s", err, hint)
+	}
+	app := &cli.App{
+		Name:                 "ipcgen",
+		Usage:                "typed clients and servers between processes, from .proto files",
+		UsageText:            "ipcgen COMMAND [OPTIONS] [FILE...]",
+		HideVersion:          true,
+		EnableBashCompletion: true,
+		Suggest:              true,
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
+		OnUsageError:         onUsage,
+		Commands: []*cli.Command{
+			generateCommand(stderr),
+			optionsCommand(),
+			completionCommand(),
+			{Name: "version", Usage: "print the version", Action: printVersion},
+		},
+	}
+	app.Action = func(c *cli.Context) error {
+		if !c.Args().Present() {
+			return cli.ShowAppHelp(c)
+		}
+		name := c.Args().First()
+		hint := ""
+		if near := cli.SuggestCommand(app.Commands, name); near != "" {
+			hint = "; " + near
+		}
+		return usagef("there is no command %q%s", name, hint)
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsage
+	}
+	return app
+}
+
+// printVersion prints the version of the module, of Go, and of the platform.
+func printVersion(c *cli.Context) error {
+	version := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "ipcgen %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
