@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+const root = "../.." // of the repository
+
+// TestGenerated: hellov1 is what the generator makes of hello.proto today.
+func TestGenerated(t *testing.T) {
+	out, err := exec.Command("go", "run", "../../cmd/ipcgen", "generate", "--check", "-I", ".", "--out", "hellov1", "hello.proto").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: go generate mends it\n%s", err, out)
+	}
+}
+
+// A newcomer does what README.md says.
+type newcomer struct {
+	*testing.T
+	home string   // where the README's first command is given
+	env  []string // with a PATH on which the generator will be
+	last string   // what the last command printed
+
+	fragments int
+}
+
+// TestReadme goes through README.md from top to bottom: it writes the files, gives the commands, compares what they
+// print, and compiles the rest.
+func TestReadme(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the runtime has no pipes on Windows yet, and README.md uses a Unix shell")
+	}
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &newcomer{T: t, home: t.TempDir()}
+	n.env = append(os.Environ(), "PATH="+n.home+string(os.PathListSeparator)+os.Getenv("PATH"))
+	does := map[string]func(string){"sh": n.run, "proto": n.write, "go": n.write, "text": n.compare}
+	for _, block := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		do, ok := does[block[1]]
+		if !ok {
+			t.Fatalf("README.md has a block of %q, which nothing checks", block[1])
+		}
+		do(block[2])
+	}
+	n.run("go vet ./... && go test ./...")
+	n.serveApart()
+}
+
+// instead is what is done for commands that would download this very project.
+var instead = strings.NewReplacer(
+	"go install github.com/ipcgen/ipcgen/cmd/ipcgen@latest", `go build -C "$ROOT" -o "$HOME_OF_TEST/ipcgen" ./cmd/ipcgen`,
+	"go get github.com/ipcgen/ipcgen@latest", `go work init . "$ROOT"`,
+)
+
+// dir is where the newcomer is: the first command makes it.
+func (n *newcomer) dir() string {
+	dir := filepath.Join(n.home, "greet")
+	if _, err := os.Stat(dir); err != nil {
+		return n.home
+	}
+	return dir
+}
+
+func (n *newcomer) command(name string, args ...string) *exec.Cmd {
+	n.Helper()
+	absolute, err := filepath.Abs(root)
+	if err != nil {
+		n.Fatal(err)
+	}
+	cmd := exec.CommandContext(n.Context(), name, args...)
+	cmd.Dir = n.dir()
+	cmd.Env = append(n.env, "ROOT="+absolute, "HOME_OF_TEST="+n.home)
+	return cmd
+}
+
+// run gives commands to a shell.
+func (n *newcomer) run(script string) {
+	n.Helper()
+	var stderr bytes.Buffer
+	cmd := n.command("sh", "-e", "-c", instead.Replace(script))
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		n.Fatalf("%s%v\n%s%s", script, err, out, stderr.Bytes())
+	}
+	n.last = string(out)
+}
+
+// compare checks what the last command printed.
+func (n *newcomer) compare(want string) {
+	n.Helper()
+	if n.last != want {
+		n.Errorf("got %q, README.md says %q", n.last, want)
+	}
+}
+
+// fragment is a file for a block that is not one.
+const fragment = `package fragments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"example.com/greet/greetv1"
+	"github.com/ipcgen/ipcgen/runtime/ipc"
+)
+
+func _(ctx context.Context, client *greetv1.GreeterClient) {
+%s}
+`
+
+// write makes the file that the first line of a block names, or one around a block that names none.
+func (n *newcomer) write(block string) {
+	n.Helper()
+	name, named := strings.CutPrefix(block[:strings.Index(block, "\n")], "// ")
+	if !named {
+		n.fragments++
+		name, block = fmt.Sprintf("fragments/%d.go", n.fragments), fmt.Sprintf(fragment, block)
+	}
+	path := filepath.Join(n.dir(), name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		n.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(block), 0o666); err != nil {
+		n.Fatal(err)
+	}
+}
+
+// serveApart starts the server "in a terminal of its own", calls it, and interrupts it.
+func (n *newcomer) serveApart() {
+	n.run("go build -o ./bin/ ./server ./client")
+	server := n.command("./bin/server", "unix:greet.sock")
+	if err := server.Start(); err != nil {
+		n.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	for {
+		out, err := n.command("./bin/client", "unix:greet.sock").CombinedOutput()
+		if err == nil {
+			break
+		}
+		if !bytes.Contains(out, []byte("is the server running?")) {
+			n.Errorf("the client: %v\n%s", err, out)
+			break
+		}
+		select { // a person starts the client when the server runs; this one tries until it does
+		case err := <-ended:
+			n.Fatalf("the server ended: %v", err)
+		default:
+		}
+	}
+	server.Process.Signal(os.Interrupt)
+	if err := <-ended; err != nil {
+		n.Errorf("the server, interrupted: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(n.dir(), "greet.sock")); err == nil {
+		n.Error("the server left its socket behind")
+	}
+}
