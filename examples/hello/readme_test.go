@@ -91,7 +91,7 @@ func (n *newcomer) run(script string) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		n.Fatalf("%s%v\n%s%s", script, err, out, stderr.Bytes())
+		n.Fatalf("%s: %v\n%s%s", strings.TrimSpace(script), err, out, stderr.Bytes())
 	}
 	n.last = string(out)
 }
