@@ -42,8 +42,8 @@ func (d doc) lines() []string {
 }
 
 // userLines splits what a user wrote into lines that cannot be more than text behind our marker: the space after
-// the marker takes their meaning from directives; "+build" has one even then. Characters that Go does not allow in
-// source are dropped.
+// the marker takes their meaning from directives; "+build" has one even then, and "go:" looks to readers and linters as
+// if it should. Characters that Go does not allow in source are dropped.
 func userLines(text string) []string {
 	text = strings.Map(func(r rune) rune {
 		if r == 0 || r == '\r' || r == '\ufeff' {
@@ -53,7 +53,7 @@ func userLines(text string) []string {
 	}, strings.ToValidUTF8(text, "\ufffd"))
 	lines := strings.Split(strings.Trim(text, "\n"), "\n")
 	for i, line := range lines {
-		if rest := strings.TrimSpace(line); strings.HasPrefix(rest, "+build") {
+		if rest := strings.TrimSpace(line); strings.HasPrefix(rest, "+build") || strings.HasPrefix(rest, "go:") {
 			lines[i] = `\` + rest
 		}
 	}

@@ -132,14 +132,14 @@ func (w *printer) appendValue(f *idl.Field, value string) string {
 	buffer := fmt.Sprintf("append(b, %s)", tagBytes(f.Number, wire(f)))
 	switch f.Kind {
 	case idl.KindMessage:
-		method := "Message"
+		message, group := "AppendMessage", "AppendGroup"
 		if w.messages[f.Message].shape == leaf {
-			method = "Leaf"
+			message, group = "AppendLeaf", "AppendLeafGroup"
 		}
 		if f.Delimited {
-			return fmt.Sprintf("e.Append%sGroup(%s, %s, %d<<3|%s)", method, buffer, value, f.Number, codec("WireEndGroup"))
+			return fmt.Sprintf("e.%s(%s, %s, %d<<3|%s)", group, buffer, value, f.Number, codec("WireEndGroup"))
 		}
-		return fmt.Sprintf("e.Append%s(%s, %s)", method, buffer, value)
+		return fmt.Sprintf("e.%s(%s, %s)", message, buffer, value)
 	case idl.KindString:
 		if f.CheckUTF8 {
 			return fmt.Sprintf("e.AppendString(%s, %s)", buffer, value)

@@ -54,7 +54,10 @@ func goPackageOf(f *idl.File, mapping map[string]string) string {
 	if mapped, ok := mapping[f.Path]; ok {
 		return mapped
 	}
-	if path.Dir(f.Path) == "google/protobuf" {
+	switch {
+	case f.Path == "google/protobuf/descriptor.proto":
+		return wktPath + "/descriptor" // large, and hardly ever a field's type
+	case path.Dir(f.Path) == "google/protobuf":
 		return wktPath
 	}
 	return f.GoPackage
@@ -73,6 +76,7 @@ func (p *program) place(f *idl.File, spec string, byPath map[string]*goPackage, 
 	if !validImportPath(importPath) || !token.IsIdentifier(name) || name == "_" {
 		wrong.Add(f.Pos, "write it as \"example.com/project/echo\" or \"example.com/project/echo;echov1\"",
 			"the Go package %q is not an import path, with or without a package name behind a semicolon", spec)
+		p.packages[f].path = spec // said once
 		return
 	}
 	pkg := byPath[importPath]
@@ -229,8 +233,7 @@ func (p *program) usesOf(f *idl.File, found func(use)) {
 			found(use{from: from, to: p.packages[fd.Enum.File], pos: fd.Pos})
 		}
 	}
-	var extensions func(list []*idl.Extension)
-	extensions = func(list []*idl.Extension) {
+	extensions := func(list []*idl.Extension) {
 		for _, x := range list {
 			field(x.Field)
 			message(x.Parent, x.Pos)

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -32,14 +33,13 @@ var decoders = sync.Pool{New: func() any { return new(Decoder) }}
 // decode merges b into m, which is empty.
 func (o Options) decode(b []byte, m Fields) error {
 	d := decoders.Get().(*Decoder)
-	d.input, d.options, d.depth, d.memory = b, o, o.MaxDepth, o.MaxMemory
-	if d.depth == 0 {
-		d.depth = defaultDepth
+	if o.MaxDepth == 0 {
+		o.MaxDepth = defaultDepth
 	}
-	if d.memory == 0 {
-		d.memory = max(defaultMemory, memoryFactor*len(b))
+	if o.MaxMemory == 0 {
+		o.MaxMemory = max(defaultMemory, memoryFactor*len(b))
 	}
-	d.depth--
+	d.input, d.options, d.depth, d.memory = b, o, o.MaxDepth-1, o.MaxMemory
 	err := d.finish(m, m.DecodeFields(d, 0, len(b)))
 	*d = Decoder{}
 	decoders.Put(d)
@@ -61,11 +61,22 @@ func (d *Decoder) finish(m Fields, pos int) error {
 // Input returns the input up to end.
 func (d *Decoder) Input(end int) []byte { return d.input[:end] }
 
+// reason returns what a code means, with the limit that was passed.
+func (d *Decoder) reason(code int) string {
+	switch code {
+	case tooDeep:
+		return fmt.Sprintf("%s, which is %d", reasons[-code], d.options.MaxDepth)
+	case tooLarge:
+		return fmt.Sprintf("%s, which is %d bytes", reasons[-code], d.options.MaxMemory)
+	}
+	return reasons[min(-code, len(reasons)-1)]
+}
+
 // Fail notes that reading the field of m that starts at start has failed, with the code that its reader returned,
 // and returns what DecodeFields is to return.
 func (d *Decoder) Fail(m Fields, tag uint64, start, code int) int {
 	if code != failed {
-		d.err = &Error{Offset: start, Reason: reasons[-code]}
+		d.err = &Error{Offset: start, Reason: d.reason(code)}
 	}
 	if name := fieldName(m, tag); name != "" {
 		d.path = joinPath(name, d.path)

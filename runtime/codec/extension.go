@@ -194,7 +194,7 @@ func eachExtension[M Extendable](m M, number int32, read func(*Decoder, uint64, 
 
 func (d *Decoder) extensionError(m any, number int32, start, code int) error {
 	if code != failed || d.err == nil {
-		d.err = &Error{Offset: start, Reason: reasons[min(-code, len(reasons)-1)]}
+		d.err = &Error{Offset: start, Reason: d.reason(code)}
 	}
 	d.err.Message, d.err.Field = typeName(m), joinPath(index(int(number)), d.path)
 	return d.err

@@ -444,9 +444,9 @@ var file_echo_v1_echo_proto = []byte("" +
 	"\aTooLong\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit2\xb3\x02\n" +
 	"\x04Echo\x12K\n" +
-	"\x03Say\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse\"\x19\xe2\xea\x18\x15B\x0fecho.v1.TooLong2\x02\b\x05\x125\n" +
+	"\x03Say\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse\"\x19\xe2\xea\x18\x152\x02\b\x05B\x0fecho.v1.TooLong\x125\n" +
 	"\x06Repeat\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse0\x01\x123\n" +
 	"\x04Join\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse(\x01\x125\n" +
 	"\x04Chat\x12\x13.echo.v1.SayRequest\x1a\x14.echo.v1.SayResponse(\x010\x01\x12;\n" +
 	"\x04Note\x12\x13.echo.v1.SayRequest\x1a\x16.google.protobuf.Empty\"\x06\xe2\xea\x18\x02\b\x01B>Z<github.com/ipcgen/" +
-	"ipcgen/testdata/services/go/echo/v1;echov1b\x06proto3y\xe1m\x1dM\x02\x00\x00")
+	"ipcgen/testdata/services/go/echo/v1;echov1b\x06proto3\x8c\x9a\xee\rM\x02\x00\x00")

@@ -1,0 +1,189 @@
+package golang_test
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bufbuild/protocompile"
+	"github.com/bufbuild/protocompile/wellknownimports"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipcgen/ipcgen/gen"
+	"github.com/ipcgen/ipcgen/gen/golang"
+	"github.com/ipcgen/ipcgen/idl/diag"
+	"github.com/ipcgen/ipcgen/idl/load"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected files, and fail where that changed one")
+
+// testdata holds, in each folder that has a folder go, .proto files and what is generated of them.
+const testdata = "../../testdata"
+
+// generate returns what is generated of files.
+func generate(t *testing.T, l *load.Loader, files ...string) ([]gen.File, error) {
+	t.Helper()
+	schema, err := l.Load(t.Context(), files...)
+	if err != nil {
+		var list diag.List
+		if errors.As(err, &list) {
+			t.Fatal(list.Render(l.Source))
+		}
+		t.Fatal(err)
+	}
+	return golang.Generator{}.Generate(&gen.Request{Schema: schema})
+}
+
+// compare holds what was generated against what is in dir.
+func compare(t *testing.T, dir string, files []gen.File, exists func(string) bool) {
+	t.Helper()
+	changes, err := gen.Compare([]gen.Output{{Dir: dir, Ending: ".ipc.go", Files: files, Whole: true}}, exists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes {
+		want, err := os.ReadFile(c.Path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if filepath.Join(dir, f.Path) == c.Path {
+				t.Errorf("%s %s (-want +got):\n%s", c.Path, c.Kind, cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(f.Content), "\n")))
+			}
+		}
+		if c.Kind == gen.Stale {
+			t.Errorf("%s %s", c.Path, c.Kind)
+		}
+	}
+	if *update {
+		if err := gen.Apply(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// protos returns the .proto files below dir.
+func protos(t *testing.T, dir string) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(p) == ".proto" {
+			files = append(files, p)
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		t.Fatal("no .proto files: ", err)
+	}
+	return files
+}
+
+// TestGolden generates each folder of testdata that has a folder go, and compares.
+func TestGolden(t *testing.T) {
+	dirs, err := filepath.Glob(testdata + "/*/go")
+	if err != nil || len(dirs) == 0 {
+		t.Fatal("no folders: ", err)
+	}
+	for _, dir := range dirs {
+		from := filepath.Dir(dir)
+		t.Run(filepath.Base(from), func(t *testing.T) {
+			files, err := generate(t, &load.Loader{ImportPaths: []string{from}}, protos(t, from)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, dir, files, func(source string) bool {
+				_, err := os.Stat(filepath.Join(from, source))
+				return err == nil
+			})
+		})
+	}
+}
+
+// TestGoldenVet compiles and vets what is in the folders: patterns such as ./... leave testdata out.
+func TestGoldenVet(t *testing.T) {
+	var packages []string
+	err := filepath.WalkDir(testdata, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(p, ".ipc.go") {
+			packages = append(packages, "./"+filepath.ToSlash(filepath.Dir(p)))
+		}
+		return err
+	})
+	if err != nil || len(packages) == 0 {
+		t.Fatal("no packages: ", err)
+	}
+	out, err := exec.Command("go", append([]string{"vet"}, packages...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+}
+
+// TestWellKnown compares the well-known types of the runtime, whose .proto files come with the compiler.
+func TestWellKnown(t *testing.T) {
+	none := protocompile.ResolverFunc(func(string) (protocompile.SearchResult, error) {
+		return protocompile.SearchResult{}, fs.ErrNotExist
+	})
+	read := func(path string) ([]byte, error) {
+		found, err := wellknownimports.WithStandardImports(none).FindFileByPath(filepath.ToSlash(path))
+		if err != nil {
+			return nil, fs.ErrNotExist
+		}
+		return io.ReadAll(found.Source)
+	}
+	for dir, names := range map[string][]string{
+		"../../runtime/wkt":            {"any", "api", "duration", "empty", "field_mask", "source_context", "struct", "timestamp", "type", "wrappers"},
+		"../../runtime/wkt/descriptor": {"descriptor"},
+	} {
+		var paths []string
+		for _, name := range names {
+			paths = append(paths, "google/protobuf/"+name+".proto")
+		}
+		files, err := generate(t, &load.Loader{ReadFile: read}, paths...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range files {
+			files[i].Path = filepath.Base(files[i].Path)
+		}
+		compare(t, dir, files, func(string) bool { return true })
+	}
+}
+
+// TestErrors generates each folder of testdata/go_errors, and compares what a user would see with the file want in it.
+func TestErrors(t *testing.T) {
+	t.Chdir(testdata + "/go_errors")
+	cases, err := filepath.Glob("*")
+	if err != nil || len(cases) == 0 {
+		t.Fatal("no cases: ", err)
+	}
+	for _, dir := range cases {
+		t.Run(dir, func(t *testing.T) {
+			t.Chdir(dir)
+			var l load.Loader
+			_, err := generate(t, &l, protos(t, ".")...)
+			var list diag.List
+			if !errors.As(err, &list) {
+				t.Fatalf("Generate returned %v, want a diag.List", err)
+			}
+			got := list.Render(l.Source)
+			want, err := os.ReadFile("want")
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if got == string(want) {
+				return
+			}
+			t.Errorf("differs from want (-want +got):\n%s", cmp.Diff(string(want), got))
+			if *update {
+				if err := os.WriteFile("want", []byte(got), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
