@@ -82,8 +82,8 @@ var schemes = []scheme{
 		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
 			return pipe.DialFIFO(ctx, rest)
 		},
-		func(_ context.Context, rest string, _ Options) (transport.Listener, error) {
-			return pipe.ListenFIFO(rest)
+		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
+			return pipe.ListenFIFO(ctx, rest)
 		}},
 	{"exec", "exec:PROGRAM ARGS",
 		func(ctx context.Context, rest string, o Options) (transport.Conn, error) {
@@ -148,7 +148,7 @@ func split(address string) (scheme, string, error) {
 	case !ok && strings.ContainsAny(address, "/\\"):
 		return scheme{}, "", fmt.Errorf("address %q has no scheme: for a unix socket write %q", address, "unix:"+address)
 	case name == "shm" || name == "signal":
-		return scheme{}, "", fmt.Errorf("address %q: this version of ipcgen has no %s: transport yet; use unix:", address, name)
+		return scheme{}, "", fmt.Errorf("address %q: this version of ipcgen has no %s: transport yet, write unix:PATH", address, name)
 	case i < 0 && ok && isPort(rest):
 		return scheme{}, "", fmt.Errorf("address %q has no scheme: for TCP write %q", address, "tcp:"+address)
 	case i < 0:

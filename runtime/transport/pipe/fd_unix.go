@@ -5,9 +5,10 @@ package pipe
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
 )
@@ -17,80 +18,94 @@ import (
 func Stdio() (transport.Conn, error) {
 	const address = "stdio:"
 	for _, f := range []struct {
-		fd   int
-		name string
-	}{{0, "stdin"}, {1, "stdout"}} {
-		if err := usable(f.fd); err != nil {
+		fd, need int
+		name     string
+	}{{0, unix.O_RDONLY, "stdin"}, {1, unix.O_WRONLY, "stdout"}} {
+		if err := usable(f.fd, f.need); err != nil {
 			return nil, fmt.Errorf("stdio: %s %w: this program speaks to the program that starts it, not to a person", f.name, err)
 		}
 	}
 	// The session gets copies; the numbers 0 and 1 are then given to what is harmless.
-	r, err := dup(0, address)
-	if err != nil {
-		return nil, err
-	}
-	w, err := dup(1, address)
-	if err != nil {
-		r.Close()
-		return nil, err
-	}
-	null, err := os.Open(os.DevNull)
-	if err == nil {
-		err = errors.Join(dupTo(int(null.Fd()), 0), dupTo(2, 1))
-		null.Close()
-	}
-	if err != nil {
-		r.Close()
-		w.Close()
+	var own ends
+	fail := func(err error) (transport.Conn, error) {
+		own.close()
 		return nil, fmt.Errorf("stdio: moving stdin and stdout away: %w", err)
 	}
-	return newConn(address, r, w)
+	var err error
+	if own.r, err = dup(0, address); err != nil {
+		return fail(err)
+	}
+	if own.w, err = dup(1, address); err != nil {
+		return fail(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return fail(err)
+	}
+	defer null.Close()
+	if err := errors.Join(dupTo(int(null.Fd()), 0), dupTo(2, 1)); err != nil {
+		return fail(err)
+	}
+	return newConn(transport.Peer{Address: address, SameUser: true}, own.r, own.w)
 }
 
 // FD is the session over descriptors that this process inherited: r to read from, w to write to, which may be one
-// socket. The session owns them.
+// socket. The session owns them. Numbers 0 to 2 are for Stdio.
 func FD(r, w int) (transport.Conn, error) {
-	address := fmt.Sprintf("fd:%d,%d", r, w)
+	address, readable, writable := fmt.Sprintf("fd:%d,%d", r, w), unix.O_RDONLY, unix.O_WRONLY
 	if r == w {
-		address = fmt.Sprintf("fd:%d", r)
+		address, readable, writable = fmt.Sprintf("fd:%d", r), unix.O_RDWR, unix.O_RDWR
 	}
-	for _, fd := range []int{r, w} {
-		if fd < 0 {
-			return nil, fmt.Errorf("%s: a descriptor is not negative", address)
+	for _, f := range []struct{ fd, need int }{{r, readable}, {w, writable}} {
+		if f.fd <= 2 {
+			return nil, fmt.Errorf("%s: want numbers from 3 on: 0 to 2 are stdin, stdout and stderr, which the address stdio: is for", address)
 		}
-		if err := usable(fd); err != nil {
-			return nil, fmt.Errorf("%s: descriptor %d %w", address, fd, err)
+		if err := usable(f.fd, f.need); err != nil {
+			return nil, fmt.Errorf("%s: descriptor %d %w", address, f.fd, err)
 		}
 	}
-	rf, err := own(r, address)
+	var mine ends
+	var err error
+	if mine.r, err = own(r, address); err == nil && r == w {
+		mine.w = mine.r
+	} else if err == nil {
+		mine.w, err = own(w, address)
+	}
 	if err != nil {
+		mine.close()
 		return nil, err
 	}
-	if r == w {
-		return newConn(address, rf, rf)
-	}
-	wf, err := own(w, address)
-	if err != nil {
-		rf.Close()
-		return nil, err
-	}
-	return newConn(address, rf, wf)
+	return newConn(transport.Peer{Address: address, SameUser: true}, mine.r, mine.w)
 }
 
-// usable says why fd cannot carry a session.
-func usable(fd int) error {
+// needs are what a descriptor's open mode must allow, in words.
+var needs = map[int]string{unix.O_RDONLY: "read from", unix.O_WRONLY: "written to", unix.O_RDWR: "both read from and written to"}
+
+// usable says why fd cannot carry a session for which it must be open as need says.
+func usable(fd, need int) error {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("is not open: %w", err)
 	}
 	switch uint32(st.Mode) & syscall.S_IFMT {
-	case syscall.S_IFIFO, syscall.S_IFSOCK:
-		return nil
+	case syscall.S_IFIFO:
+	case syscall.S_IFSOCK:
+		if kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE); err != nil || kind != syscall.SOCK_STREAM {
+			return errors.New("is a socket, but not of a stream")
+		}
+		if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens != 0 {
+			return errors.New("is a socket that listens, not a connection")
+		}
 	case syscall.S_IFCHR:
 		return errors.New("is a terminal or another device, not a pipe or a socket")
 	default:
-		return fmt.Errorf("is a file, not a pipe or a socket (%v)", fs.FileMode(st.Mode))
+		return errors.New("is a file or a directory, not a pipe or a socket")
 	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if mode := flags & unix.O_ACCMODE; err != nil || (mode != unix.O_RDWR && mode != need) {
+		return fmt.Errorf("cannot be %s: a pipe goes one way", needs[need])
+	}
+	return nil
 }
 
 // dup returns a copy of fd that children do not inherit.

@@ -25,4 +25,4 @@ func Exec(context.Context, []string, io.Writer) (transport.Conn, error) { return
 func DialFIFO(context.Context, string) (transport.Conn, error) { return nil, errSystem }
 
 // ListenFIFO is not there on this system.
-func ListenFIFO(string) (transport.Listener, error) { return nil, errSystem }
+func ListenFIFO(context.Context, string) (transport.Listener, error) { return nil, errSystem }

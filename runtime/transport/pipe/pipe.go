@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
@@ -14,13 +16,14 @@ import (
 
 // conn is a pair of files that the poller watches, or one file for both ways.
 type conn struct {
-	r, w    *os.File
-	address string
+	r, w *os.File
+	peer transport.Peer
+	once sync.Once
 	transport.NonBlocking
 }
 
 // newConn makes a Conn of r and w, which it owns. Both are in non-blocking mode.
-func newConn(address string, r, w *os.File) (transport.Conn, error) {
+func newConn(peer transport.Peer, r, w *os.File) (*conn, error) {
 	raw, err := w.SyscallConn()
 	if err == nil {
 		err = r.SetReadDeadline(time.Time{}) // says whether the poller knows it
@@ -28,37 +31,46 @@ func newConn(address string, r, w *os.File) (transport.Conn, error) {
 	if err != nil {
 		r.Close()
 		w.Close()
-		return nil, fmt.Errorf("%s: the descriptor cannot be waited for: it must be a pipe or a socket: %w", address, err)
+		return nil, fmt.Errorf("%s: the descriptor cannot be waited for on this system: %w", peer.Address, err)
 	}
-	return &conn{r: r, w: w, address: address, NonBlocking: transport.NonBlocking{Raw: raw}}, nil
+	return &conn{r: r, w: w, peer: peer, NonBlocking: transport.NonBlocking{Raw: raw}}, nil
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%s: %w", c.address, err)
+	if err == io.EOF {
+		return n, err
 	}
-	return n, err
+	return n, c.failed(err)
 }
 
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", c.address, err)
+	return n, c.failed(err)
+}
+
+// failed names the peer in err, and makes what package os says of a closed file what package net says.
+func (c *conn) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrClosed):
+		err = net.ErrClosed
 	}
-	return n, err
+	return fmt.Errorf("%s: %w", c.peer.Address, err)
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error  { return c.r.SetReadDeadline(t) }
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.w.SetWriteDeadline(t) }
 
-// Peer says that it is the same user's: whoever holds the other end got it from this process or its parent.
-func (c *conn) Peer() transport.Peer { return transport.Peer{Address: c.address, SameUser: true} }
+func (c *conn) Peer() transport.Peer { return c.peer }
 
-func (c *conn) Close() error {
-	err := c.w.Close()
-	if c.r != c.w {
-		err = errors.Join(err, c.r.Close())
-	}
+func (c *conn) Close() (err error) {
+	c.once.Do(func() {
+		err = c.w.Close()
+		if c.r != c.w {
+			err = errors.Join(err, c.r.Close())
+		}
+	})
 	return err
 }

@@ -14,6 +14,13 @@ import (
 	"github.com/ipcgen/ipcgen/runtime/transport/transporttest"
 )
 
+func TestMain(m *testing.M) {
+	transporttest.Main(m, map[string]transporttest.Role{
+		"listen": func(path string) (any, error) { return socket.ListenUnix(context.Background(), path) },
+		"dial":   func(path string) (any, error) { return socket.DialUnix(context.Background(), path) },
+	})
+}
+
 func self(address string) transport.Peer {
 	return transport.Peer{Address: address, Identified: true, PID: os.Getpid(), UID: os.Getuid(), GID: os.Getgid(), SameUser: true}
 }

@@ -10,12 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
 	"github.com/ipcgen/ipcgen/runtime/transport/socket"
+	"github.com/ipcgen/ipcgen/runtime/transport/transporttest"
 )
 
 func listen(t *testing.T, path string) transport.Listener {
@@ -209,28 +209,9 @@ func TestServersStartAtOnce(t *testing.T) {
 		if left {
 			stale(t, path)
 		}
-		gate, open, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		children := make([]*child, 6)
-		for i := range children {
-			children[i] = start(t, "listen", path, func(cmd *exec.Cmd) {
-				cmd.Env = append(cmd.Env, roleVar+"_GATE=1")
-				cmd.ExtraFiles = []*os.File{gate}
-			})
-		}
-		gate.Close()
-		open.Close() // all of them go
 		winners := 0
-		var wg sync.WaitGroup
-		said := make([]string, len(children))
-		for i, c := range children {
-			wg.Go(func() { said[i] = c.said(t) })
-		}
-		wg.Wait()
-		for _, s := range said {
-			if s == well {
+		for _, s := range transporttest.StartAtOnce(t, 6, "listen", path) {
+			if s == transporttest.Well {
 				winners++
 			} else if !strings.Contains(s, "another server listens there") {
 				t.Errorf("a loser said: %s", s)
@@ -249,11 +230,11 @@ func TestServersStartAtOnce(t *testing.T) {
 
 func TestKilledServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	c := start(t, "listen", path, nil)
-	if got := c.said(t); got != well {
+	c := transporttest.Start(t, "listen", path, nil)
+	if got := c.Said(t); got != transporttest.Well {
 		t.Fatal(got)
 	}
-	c.kill(t)
+	c.Crash(t)
 	if _, err := socket.DialUnix(t.Context(), path); err == nil || !strings.Contains(err.Error(), "the server has died and left the file behind") {
 		t.Errorf("Dial: %v", err)
 	}
@@ -263,7 +244,7 @@ func TestKilledServer(t *testing.T) {
 func TestPeerProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l := listen(t, path)
-	dialer := start(t, "dial", path, nil)
+	dialer := transporttest.Start(t, "dial", path, nil)
 	accepted, err := l.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -276,8 +257,8 @@ func TestPeerProcess(t *testing.T) {
 	}
 
 	path += "2"
-	server := start(t, "listen", path, nil)
-	if got := server.said(t); got != well {
+	server := transporttest.Start(t, "listen", path, nil)
+	if got := server.Said(t); got != transporttest.Well {
 		t.Fatal(got)
 	}
 	dialed, err := socket.DialUnix(t.Context(), path)
@@ -308,8 +289,8 @@ func TestPeerOfAnotherUser(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "theirs")
-	server := start(t, "listen", path, as)
-	if got := server.said(t); got != well {
+	server := transporttest.Start(t, "listen", path, as)
+	if got := server.Said(t); got != transporttest.Well {
 		t.Fatal(got)
 	}
 	conn, err := socket.DialUnix(t.Context(), path)
@@ -323,7 +304,7 @@ func TestPeerOfAnotherUser(t *testing.T) {
 	}
 	mine := filepath.Join(dir, "mine")
 	listen(t, mine)
-	if got := start(t, "dial", mine, as).said(t); !strings.Contains(got, "permission denied") {
+	if got := transporttest.Start(t, "dial", mine, as).Said(t); !strings.Contains(got, "permission denied") {
 		t.Errorf("another user dialed: %s", got)
 	}
 }

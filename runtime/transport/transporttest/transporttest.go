@@ -81,7 +81,14 @@ func run(t *testing.T, tr Transport, test func(*testing.T, Transport)) {
 	before := goleak.IgnoreCurrent()
 	openBefore := Descriptors()
 	t.Cleanup(func() { // runs after those of test
-		if err := goleak.Find(before); err != nil {
+		err := goleak.Find(before)
+		for range 20 { // a child may take its time to end
+			if err == nil {
+				break
+			}
+			err = goleak.Find(before)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 		if n := len(Descriptors()); n > len(openBefore) {
