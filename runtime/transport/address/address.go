@@ -5,7 +5,7 @@
 //	tls:HOST:PORT          TCP with TLS, as Options.TLS says
 //	stdio:                 this process's stdin and stdout, for a program that its peer started
 //	fd:N or fd:R,W         descriptors that this process inherited: one socket, or one to read and one to write
-//	fifo:PATH              a pair of FIFOs, PATH.in and PATH.out
+//	fifo:PATH              FIFOs: PATH.in and PATH.out, and the file PATH.lock
 //	exec:PROGRAM ARGS      a program to start, over its stdin and stdout; quotes and backslashes as in a shell
 //
 // An address of one connection (stdio, fd, exec) can be listened on as well: its listener has that one peer.
@@ -38,59 +38,56 @@ type Options struct {
 // A scheme is a kind of address. One of a single connection has no listen.
 type scheme struct {
 	name, form string
+	check      func(rest string, o Options) error
 	dial       func(ctx context.Context, rest string, o Options) (transport.Conn, error)
 	listen     func(ctx context.Context, rest string, o Options) (transport.Listener, error)
 }
 
 var schemes = []scheme{
-	{"unix", "unix:PATH",
+	{"unix", "unix:PATH", path,
 		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
 			return socket.DialUnix(ctx, rest)
 		},
 		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
 			return socket.ListenUnix(ctx, rest)
 		}},
-	{"tcp", "tcp:HOST:PORT",
+	{"tcp", "tcp:HOST:PORT", hostPort,
 		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
 			return socket.DialTCP(ctx, rest, nil)
 		},
 		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
 			return socket.ListenTCP(ctx, rest, nil)
 		}},
-	{"tls", "tls:HOST:PORT",
+	{"tls", "tls:HOST:PORT", hostPortTLS,
 		func(ctx context.Context, rest string, o Options) (transport.Conn, error) {
-			if o.TLS == nil {
-				return nil, errors.New("needs a TLS configuration: set the endpoint's TLS")
-			}
 			return socket.DialTCP(ctx, rest, o.TLS)
 		},
 		func(ctx context.Context, rest string, o Options) (transport.Listener, error) {
-			if o.TLS == nil {
-				return nil, errors.New("needs a TLS configuration: set the endpoint's TLS")
-			}
 			return socket.ListenTCP(ctx, rest, o.TLS)
 		}},
-	{"stdio", "stdio:",
+	{"stdio", "stdio:", nothing,
+		func(context.Context, string, Options) (transport.Conn, error) { return pipe.Stdio() }, nil},
+	{"fd", "fd:N or fd:R,W", func(rest string, _ Options) error {
+		_, _, err := descriptors(rest)
+		return err
+	},
 		func(_ context.Context, rest string, _ Options) (transport.Conn, error) {
-			if rest != "" {
-				return nil, errors.New("nothing follows the colon")
-			}
-			return pipe.Stdio()
+			r, w, _ := descriptors(rest)
+			return pipe.FD(r, w)
 		}, nil},
-	{"fd", "fd:N or fd:R,W", dialFD, nil},
-	{"fifo", "fifo:PATH",
+	{"fifo", "fifo:PATH", path,
 		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
 			return pipe.DialFIFO(ctx, rest)
 		},
 		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
 			return pipe.ListenFIFO(ctx, rest)
 		}},
-	{"exec", "exec:PROGRAM ARGS",
+	{"exec", "exec:PROGRAM ARGS", func(rest string, _ Options) error {
+		_, err := words(rest)
+		return err
+	},
 		func(ctx context.Context, rest string, o Options) (transport.Conn, error) {
-			argv, err := words(rest)
-			if err != nil {
-				return nil, err
-			}
+			argv, _ := words(rest)
 			if o.Stderr == nil {
 				o.Stderr = os.Stderr
 			}
@@ -100,75 +97,75 @@ var schemes = []scheme{
 
 // Dial connects to address, within ctx.
 func Dial(ctx context.Context, address string, o Options) (transport.Conn, error) {
-	s, rest, err := split(address)
+	s, rest, err := split(address, o)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.dial(ctx, rest, o)
-	if err != nil {
-		return nil, placed(address, err)
-	}
-	return c, nil
+	return s.dial(ctx, rest, o)
 }
 
 // Listen waits for peers at address.
 func Listen(ctx context.Context, address string, o Options) (transport.Listener, error) {
-	s, rest, err := split(address)
+	s, rest, err := split(address, o)
 	if err != nil {
 		return nil, err
 	}
-	if s.listen == nil {
-		c, err := s.dial(ctx, rest, o)
-		if err != nil {
-			return nil, placed(address, err)
-		}
-		return &single{address: address, conn: c}, nil
+	if s.listen != nil {
+		return s.listen(ctx, rest, o)
 	}
-	l, err := s.listen(ctx, rest, o)
+	c, err := s.dial(ctx, rest, o)
 	if err != nil {
-		return nil, placed(address, err)
+		return nil, err
 	}
-	return l, nil
+	return &single{address: address, conn: c}, nil
 }
 
-// placed puts the address before an error that does not name it.
-func placed(address string, err error) error {
-	scheme, _, _ := strings.Cut(address, ":")
-	if strings.Contains(err.Error(), scheme+":") {
-		return err
-	}
-	return fmt.Errorf("address %q: %w", address, err)
-}
-
-// split finds the scheme of address.
-func split(address string) (scheme, string, error) {
-	name, rest, ok := strings.Cut(address, ":")
+// split finds the scheme of address and checks what follows it.
+func split(address string, o Options) (s *scheme, rest string, err error) {
+	name, rest, found := strings.Cut(address, ":")
 	i := slices.IndexFunc(schemes, func(s scheme) bool { return s.name == name })
+	if !found || i < 0 {
+		return nil, "", unknown(address, name, rest, found)
+	}
+	s = &schemes[i]
+	if strings.HasPrefix(rest, "//") {
+		return nil, "", fmt.Errorf("address %q is not a URL: write %q", address, name+":"+strings.TrimPrefix(rest, "//"))
+	}
+	if err := s.check(rest, o); err != nil {
+		return nil, "", fmt.Errorf("address %q: want %s: %w", address, s.form, err)
+	}
+	return s, rest, nil
+}
+
+// unknown says what was probably meant by an address without a scheme, or with one that is none.
+func unknown(address, name, rest string, colon bool) error {
+	forms := make([]string, len(schemes))
+	for i, s := range schemes {
+		forms[i] = s.form
+		if colon && oneEdit(strings.ToLower(name), s.name) {
+			return fmt.Errorf("address %q: there is no scheme %q: did you mean %q?", address, name, s.name+":"+rest)
+		}
+	}
 	switch {
-	case !ok && strings.ContainsAny(address, "/\\"):
-		return scheme{}, "", fmt.Errorf("address %q has no scheme: for a unix socket write %q", address, "unix:"+address)
 	case name == "shm" || name == "signal":
-		return scheme{}, "", fmt.Errorf("address %q: this version of ipcgen has no %s: transport yet, write unix:PATH", address, name)
-	case i < 0 && ok && isPort(rest):
-		return scheme{}, "", fmt.Errorf("address %q has no scheme: for TCP write %q", address, "tcp:"+address)
-	case i < 0:
-		forms := make([]string, len(schemes))
-		for i, s := range schemes {
-			forms[i] = s.form
-		}
-		return scheme{}, "", fmt.Errorf("address %q: want one of %s", address, strings.Join(forms, ", "))
-	case strings.HasPrefix(rest, "//"):
-		return scheme{}, "", fmt.Errorf("address %q is not a URL: write %q", address, name+":"+strings.TrimPrefix(rest, "//"))
+		return fmt.Errorf("address %q: this version of ipcgen has no %s: transport yet, write unix:PATH", address, name)
+	case colon && isPort(rest):
+		return fmt.Errorf("address %q has no scheme: for TCP write %q", address, "tcp:"+address)
+	case !colon && (strings.ContainsAny(address, "/\\") || strings.HasSuffix(address, ".sock")):
+		return fmt.Errorf("address %q has no scheme: for a unix socket write %q", address, "unix:"+address)
 	}
-	if (name == "unix" || name == "fifo" || name == "exec") && rest == "" {
-		return scheme{}, "", fmt.Errorf("address %q: want %s", address, schemes[i].form)
+	return fmt.Errorf("address %q: want one of %s", address, strings.Join(forms, ", "))
+}
+
+// oneEdit says whether a and b are the same but for one character more, less or other, or two in the wrong order.
+func oneEdit(a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	if name == "tcp" || name == "tls" {
-		if _, _, err := net.SplitHostPort(rest); err != nil {
-			return scheme{}, "", fmt.Errorf("address %q: want %s: %w", address, schemes[i].form, err)
-		}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	return schemes[i], rest, nil
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }
 
 func isPort(s string) bool {
@@ -176,17 +173,52 @@ func isPort(s string) bool {
 	return err == nil
 }
 
-func dialFD(_ context.Context, rest string, _ Options) (transport.Conn, error) {
+func path(rest string, _ Options) error {
+	if rest == "" {
+		return errors.New("the path is missing")
+	}
+	return nil
+}
+
+func nothing(rest string, _ Options) error {
+	if rest != "" {
+		return errors.New("nothing follows the colon")
+	}
+	return nil
+}
+
+func hostPort(rest string, _ Options) error {
+	_, port, err := net.SplitHostPort(rest)
+	switch {
+	case err != nil && strings.Count(rest, ":") > 1 && !strings.Contains(rest, "["):
+		return fmt.Errorf("an IPv6 host stands in brackets: %w", err)
+	case err == nil && port == "":
+		return errors.New("the port is missing")
+	}
+	return err
+}
+
+func hostPortTLS(rest string, o Options) error {
+	if o.TLS == nil {
+		return errors.New("it needs a TLS configuration: set the endpoint's TLS")
+	}
+	return hostPort(rest, o)
+}
+
+// descriptors reads "N" or "R,W".
+func descriptors(rest string) (r, w int, err error) {
 	first, second, two := strings.Cut(rest, ",")
-	r, err := strconv.Atoi(first)
-	w := r
-	if err == nil && two {
+	if !two {
+		second = first
+	}
+	r, err = strconv.Atoi(first)
+	if err == nil {
 		w, err = strconv.Atoi(second)
 	}
 	if err != nil {
-		return nil, errors.New("want the numbers of descriptors: fd:3, or fd:3,4 to read from 3 and write to 4")
+		return 0, 0, errors.New("want the numbers of descriptors that are open: fd:3, or fd:3,4 to read from 3 and write to 4")
 	}
-	return pipe.FD(r, w)
+	return r, w, nil
 }
 
 // words splits a command line: words are separated by spaces, 'single' quotes keep everything, "double" quotes all but
@@ -194,22 +226,23 @@ func dialFD(_ context.Context, rest string, _ Options) (transport.Conn, error) {
 func words(line string) ([]string, error) {
 	var argv []string
 	var word strings.Builder
-	in, quote := false, rune(0)
+	in, quote := false, byte(0)
 	escaped := false
-	for _, c := range line {
+	for i := range len(line) { // by bytes: a path need not be UTF-8
+		c := line[i]
 		switch {
 		case escaped:
 			if quote == '"' && c != '"' && c != '\\' {
 				word.WriteByte('\\')
 			}
-			word.WriteRune(c)
+			word.WriteByte(c)
 			escaped = false
 		case c == '\\' && quote != '\'':
 			escaped, in = true, true
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:
-			word.WriteRune(c)
+			word.WriteByte(c)
 		case c == '\'' || c == '"':
 			quote, in = c, true
 		case c == ' ' || c == '\t':
@@ -219,7 +252,7 @@ func words(line string) ([]string, error) {
 				in = false
 			}
 		default:
-			word.WriteRune(c)
+			word.WriteByte(c)
 			in = true
 		}
 	}
@@ -233,7 +266,7 @@ func words(line string) ([]string, error) {
 		argv = append(argv, word.String())
 	}
 	if len(argv) == 0 || argv[0] == "" {
-		return nil, errors.New("want a program: exec:PROGRAM ARGS")
+		return nil, errors.New("the program is missing")
 	}
 	return argv, nil
 }
@@ -242,27 +275,34 @@ func words(line string) ([]string, error) {
 type single struct {
 	address string
 
-	mu   sync.Mutex
-	conn transport.Conn // nil once it was accepted
+	mu     sync.Mutex
+	conn   transport.Conn // nil once it was accepted
+	closed bool
 }
 
-func (l *single) Accept(context.Context) (transport.Conn, error) {
+func (l *single) Accept(ctx context.Context) (transport.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn == nil {
+	switch c := l.conn; {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case l.closed:
+		return nil, fmt.Errorf("accept on %s: %w", l.address, net.ErrClosed)
+	case c == nil:
 		return nil, io.EOF
+	default:
+		l.conn = nil
+		return c, nil
 	}
-	c := l.conn
-	l.conn = nil
-	return c, nil
 }
 
 func (l *single) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil {
-		l.conn.Close()
-		l.conn = nil
+	c := l.conn
+	l.conn, l.closed = nil, true
+	if c != nil {
+		return c.Close()
 	}
 	return nil
 }
