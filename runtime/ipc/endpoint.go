@@ -38,9 +38,9 @@ type Endpoint struct {
 // user (in brackets). Both sides keep to the smaller value of each.
 type Limits struct {
 	MaxMessage int           // bytes of a message: 4 MiB (1 MiB)
-	MaxFrame   int           // bytes of a frame on the wire: 64 KiB (16 KiB)
+	MaxFrame   int           // bytes of a frame on the wire: 128 KiB (16 KiB)
 	Calls      int           // calls that the peer may have running: 256 (32)
-	Window     int           // bytes of a stream that may be on their way: 64 KiB (32 KiB)
+	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)
 	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
 	Depth      int           // how deep messages may nest: 64 (32)
 	Handshake  time.Duration // for the peer to say hello: 5 s

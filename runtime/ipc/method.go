@@ -218,6 +218,8 @@ func receiveOne(in *session.Incoming, req Message) error {
 	switch err := in.Receive(req); {
 	case err == io.EOF:
 		return Errorf(InvalidArgument, "the call came without a request")
+	case in.Err() != nil:
+		return in.Err()
 	case err != nil:
 		return Errorf(InvalidArgument, "%w", err)
 	}

@@ -130,6 +130,9 @@ func (b *built) outcome(m *Method, res Message, err error) (Message, *session.Fa
 	if !authored || m.shape == OnewayShape {
 		b.logger.Error("ipc handler failed", "method", m.path, "error", err)
 	}
+	if m.shape == OnewayShape {
+		return nil, nil // not even an error comes back
+	}
 	var e *Error
 	if errors.As(err, &e) && e.NotExecuted && e.Method == "" {
 		f.NotExecuted = true

@@ -106,10 +106,10 @@ func (in *Incoming) cancel(cause error) {
 	in.after = nil
 }
 
-// cutText returns text as a STATUS may carry it.
-func cutText(text string) string {
-	if len(text) > frame.MaxStatusText {
-		text = text[:frame.MaxStatusText]
+// cutText returns text as a frame may carry it: at most so many bytes of UTF-8.
+func cutText(text string, most int) string {
+	if len(text) > most {
+		text = text[:most]
 		for len(text) > 0 && !utf8.ValidString(text[len(text)-min(len(text), utf8.UTFMax):]) {
 			text = text[:len(text)-1]
 		}

@@ -61,6 +61,13 @@ func (s *Session) exchange() error {
 		wrote <- err
 	}()
 	err := s.readHello()
+	var bad *EndError
+	if errors.As(err, &bad) && bad.Reason == Protocol {
+		if werr := <-wrote; werr == nil {
+			s.refuse(bad)
+		}
+		return err
+	}
 	if err != nil {
 		s.conn.SetWriteDeadline(time.Unix(1, 0)) // what is not written by now need not be
 	}
@@ -165,8 +172,7 @@ func (s *Session) agree(mine *frame.HelloPayload) error {
 
 // refuse tells the peer why there will be no session.
 func (s *Session) refuse(e *EndError) error {
-	text := e.Err.Error()
-	text = text[:min(len(text), frame.MaxGoAwayText)]
+	text := cutText(e.Err.Error(), frame.MaxGoAwayText)
 	b := frame.Header{Type: frame.GoAway, Length: uint32(len(text)), Arg: uint32(e.Reason)}.Append(nil)
 	s.conn.Write(append(b, text...)) // best effort, within the handshake's deadline
 	return e

@@ -29,7 +29,7 @@ type Limits struct {
 }
 
 var trusted = Limits{
-	MaxFrame: 64 << 10, MaxMessage: 4 << 20, Slots: 256, Window: 64 << 10, Raised: 8 << 20, Assembly: 16 << 20,
+	MaxFrame: 128 << 10, MaxMessage: 4 << 20, Slots: 256, Window: 128 << 10, Raised: 8 << 20, Assembly: 16 << 20,
 	Metadata: frame.MetadataLimit{Entries: 64, Bytes: 8 << 10}, Depth: 64,
 	Handshake: 5 * time.Second, Stall: 30 * time.Second, Grace: 5 * time.Second,
 }

@@ -327,7 +327,9 @@ func (s *Session) handlePing(h frame.Header) error {
 	for _, answer := range s.pings {
 		close(answer)
 	}
-	s.pings = nil
+	if s.pings, s.laterPings = s.laterPings, nil; len(s.pings) > 0 {
+		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
+	}
 	return nil
 }
 

@@ -171,7 +171,7 @@ func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
 	s.mu.Lock()
 	switch {
 	case err != nil:
-		s.appendAnswer(in, failf(CodeInvalidArgument, "decoding the request: %w", err), nil)
+		s.appendAnswer(in, notExecuted(CodeInvalidArgument, "decoding the request: %w", err), nil)
 		return nil
 	case !in.method.pace.inline() || s.role != own || s.ended != nil:
 		in.method.pace.penalty.Add(-1)
@@ -215,9 +215,9 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 		req := in.method.NewRequest()
 		switch err := in.receive(in, req); {
 		case err == io.EOF:
-			in.finish(nil, failf(CodeInvalidArgument, "the call came without a request"))
+			in.finish(nil, notExecuted(CodeInvalidArgument, "the call came without a request"))
 		case err != nil:
-			in.finish(nil, failf(CodeInvalidArgument, "%w", err))
+			in.finish(nil, notExecuted(CodeInvalidArgument, "%w", err))
 		default:
 			in.serveApart(req)
 			return
@@ -400,7 +400,7 @@ func (s *Session) appendSuccess(in *Incoming, message []byte) {
 
 // appendStatus queues the STATUS of a call that failed, cut to its limits. Called with the mutex held.
 func (s *Session) appendStatus(in *Incoming, f *Failure) {
-	p := frame.StatusPayload{Text: cutText(f.Text), Details: cutDetails(f.Details)}
+	p := frame.StatusPayload{Text: cutText(f.Text, frame.MaxStatusText), Details: cutDetails(f.Details)}
 	in.mu.Lock()
 	p.Trailers = in.trailers
 	in.mu.Unlock()

@@ -80,8 +80,9 @@ type Session struct {
 	// Draining.
 	leaving     bool // this side sent GOAWAY
 	peerLeaving bool
-	quiet       chan struct{} // closed when a drain has nothing left to wait for; nil unless draining
-	pings       []chan struct{}
+	quiet       chan struct{}   // closed when a drain has nothing left to wait for; nil unless draining
+	pings       []chan struct{} // wait for the answer to the PING that is on its way
+	laterPings  []chan struct{} // came after it, and want one of their own
 
 	// Reading (read.go). The holder of the role owns buf, r and w.
 	role    role
@@ -224,8 +225,10 @@ func (s *Session) Ping(ctx context.Context) error {
 		defer s.mu.Unlock()
 		return s.ended
 	}
-	s.pings = append(s.pings, answer)
-	if len(s.pings) == 1 {
+	if len(s.pings) > 0 {
+		s.laterPings = append(s.laterPings, answer) // the answer under way says nothing of what was sent since
+	} else {
+		s.pings = append(s.pings, answer)
 		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
 	}
 	s.toReader()
@@ -254,10 +257,8 @@ func (s *Session) end(e *EndError) {
 	s.alarm.Stop()
 	var farewell []byte
 	if !s.writing && !s.failed && (e.Reason == Protocol || e.Reason == Closed) {
-		text := e.Err.Error()
-		text = text[:min(len(text), frame.MaxGoAwayText)]
 		s.collect()
-		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(text))
+		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(cutText(e.Err.Error(), frame.MaxGoAwayText)))
 		farewell = s.out
 	}
 	for i := range s.local {

@@ -34,6 +34,7 @@ type stream struct {
 	avail    int    // credit that the peer has left
 	held     int    // bytes that have come and are not taken
 	part     []byte // the message that is being put together
+	spare    []byte // the buffer of one that was taken, for the next
 	partLeft int    // bytes of it to come; 0: none is
 	partCost int    // of it, what counts as held
 	partRoom int    // what is reserved for it
@@ -55,6 +56,7 @@ type stream struct {
 	taken int
 	share int    // so much taken is worth settling
 	used  []byte // the arena of the batch, to be used again
+	last  []byte // the buffer of the large message that was taken last
 	// Owned by the one goroutine that sends.
 	scratch []byte
 	burst   int
@@ -76,6 +78,7 @@ const (
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
 	raiseMost  = 1 << 20  // the largest window that a stream is raised to
 	arenaSize  = 16 << 10
+	spareMost  = 2 << 20 // the largest buffer that a stream keeps for its next large message
 )
 
 func (st *stream) init(s *Session, id frame.StreamID) {
@@ -95,6 +98,9 @@ func (s *Session) handleData(h frame.Header, payload []byte) error {
 	}
 	if st.peerEnd {
 		return fmt.Errorf("stream %#x goes on after its END", uint32(h.Stream))
+	}
+	if h.Flags&frame.End != 0 && h.Stream.Side() == s.cfg.Side {
+		return fmt.Errorf("stream %#x: an END on DATA of responses, which only STATUS ends", uint32(h.Stream))
 	}
 	if cost := frame.HeaderSize + len(payload); cost > st.avail {
 		return fmt.Errorf("stream %#x: %d bytes, over the credit of %d", uint32(h.Stream), cost, st.avail)
@@ -139,7 +145,8 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		if int(total) <= len(payload) {
 			return fmt.Errorf("a message of %d bytes whose first piece has %d and says that more follow", total, len(payload))
 		}
-		st.part, st.partLeft, st.partCost, st.partRoom = nil, int(total), 0, 0
+		st.part, st.partLeft, st.partCost, st.partRoom = st.spare[:0], int(total), 0, 0
+		st.spare = nil
 	}
 	if len(payload) > st.partLeft || (len(payload) == st.partLeft) == more {
 		return fmt.Errorf("a message that is not as long as its first piece says")
@@ -259,7 +266,7 @@ func (st *stream) drop() {
 		room += it.room
 	}
 	room += st.room
-	st.items, st.part, st.arena = nil, nil, nil
+	st.items, st.part, st.arena, st.spare = nil, nil, nil, nil
 	st.partLeft, st.partRoom, st.room = 0, 0, 0
 	st.finish()
 	st.s.release(room)
@@ -288,8 +295,14 @@ func (st *stream) take(ctx context.Context) (data []byte, ok bool, err error) {
 	st.batch[st.next] = item{}
 	st.next++
 	st.taken += it.cost
-	if st.taken >= st.share || it.room > 0 {
+	if st.taken >= st.share || it.room > 0 || st.last != nil {
 		st.s.mu.Lock()
+		if !st.over {
+			st.spare = st.last
+		}
+		if st.last = nil; it.room > 0 && cap(it.data) <= spareMost {
+			st.last = it.data
+		}
 		st.settle()
 		if room := min(it.room, st.room); room > 0 {
 			st.room -= room
