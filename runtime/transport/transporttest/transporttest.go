@@ -76,11 +76,18 @@ func Run(t *testing.T, tr Transport) {
 	}
 }
 
-// run runs one test and looks for what it left behind.
 func run(t *testing.T, tr Transport, test func(*testing.T, Transport)) {
+	CheckLeaks(t)
+	test(t, tr)
+}
+
+// CheckLeaks fails the test if it leaves goroutines or descriptors. It is called before anything else is started: what
+// the test cleans up, it cleans up before the check.
+func CheckLeaks(t *testing.T) {
+	t.Helper()
 	before := goleak.IgnoreCurrent()
 	openBefore := Descriptors()
-	t.Cleanup(func() { // runs after those of test
+	t.Cleanup(func() {
 		err := goleak.Find(before)
 		for range 20 { // a child may take its time to end
 			if err == nil {
@@ -91,11 +98,10 @@ func run(t *testing.T, tr Transport, test func(*testing.T, Transport)) {
 		if err != nil {
 			t.Error(err)
 		}
-		if n := len(Descriptors()); n > len(openBefore) {
-			t.Errorf("%d descriptors are open, %d were before: %q", n, len(openBefore), Descriptors())
+		if now := Descriptors(); len(now) > len(openBefore) {
+			t.Errorf("%d descriptors are open, %d were before: %q", len(now), len(openBefore), now)
 		}
 	})
-	test(t, tr)
 }
 
 // Descriptors returns what this process's open descriptors stand for; nothing where the system does not tell. Those
