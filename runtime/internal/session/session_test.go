@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/transport"
 	"github.com/ipcgen/ipcgen/runtime/transport/mem"
 )
 
@@ -548,14 +550,122 @@ func TestOnewayOrder(t *testing.T) {
 	<-all
 }
 
+// hello returns the preface and a HELLO.
+func hello(p frame.HelloPayload) []byte {
+	body := p.Append(nil)
+	b := append([]byte(frame.Preface), frame.Header{Type: frame.Hello, Length: uint32(len(body))}.Append(nil)...)
+	return append(b, body...)
+}
+
+var goodHello = frame.HelloPayload{MinVersion: 1, MaxVersion: 1, MaxFrame: 64 << 10, MaxMessage: 4 << 20, MaxSlots: 256, Window: 64 << 10, Agent: "test"}
+
+// A scripted is a peer that does what a test says, frame by frame.
+type scripted struct {
+	t    *testing.T
+	conn transport.Conn
+}
+
+// script starts a session whose peer is scripted; their handshake is over.
+func script(t *testing.T) (*Session, *scripted) {
+	t.Helper()
+	a, b := mem.Pair()
+	p := &scripted{t, b}
+	started := make(chan *Session, 1)
+	go func() {
+		s, err := Start(t.Context(), a, Config{})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- s
+	}()
+	if _, err := io.ReadFull(b, make([]byte, len(frame.Preface))); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(frame.Hello)
+	if _, err := b.Write(hello(goodHello)); err != nil {
+		t.Fatal(err)
+	}
+	s := <-started
+	t.Cleanup(func() {
+		s.Close()
+		b.Close()
+		s.Wait()
+	})
+	return s, p
+}
+
+// expect reads the next frame, which is of a type.
+func (p *scripted) expect(want frame.Type) frame.Header {
+	p.t.Helper()
+	head := make([]byte, frame.HeaderSize)
+	if _, err := io.ReadFull(p.conn, head); err != nil {
+		p.t.Fatal(err)
+	}
+	h, err := frame.Parse(head, 1<<20)
+	if err != nil || h.Type != want {
+		p.t.Fatalf("got %v, %v, want a %v", h, err, want)
+	}
+	if _, err := io.CopyN(io.Discard, p.conn, int64(h.Length)); err != nil {
+		p.t.Fatal(err)
+	}
+	return h
+}
+
+func (p *scripted) send(h frame.Header, payload ...byte) {
+	p.t.Helper()
+	h.Length = uint32(len(payload))
+	if _, err := p.conn.Write(append(h.Append(nil), payload...)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestPingsWaitForTheirOwnAnswer: an answer that was under way says nothing of what was sent since.
+func TestPingsWaitForTheirOwnAnswer(t *testing.T) {
+	s, p := script(t)
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- s.Ping(t.Context()) }()
+	p.expect(frame.Ping)
+	go func() { second <- s.Ping(t.Context()) }()
+	for waiting := 0; waiting == 0; runtime.Gosched() {
+		s.mu.Lock()
+		waiting = len(s.laterPings)
+		s.mu.Unlock()
+	}
+	p.send(frame.Header{Type: frame.Ping, Flags: frame.Ack})
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	p.expect(frame.Ping)
+	select {
+	case err := <-second:
+		t.Errorf("the second returned with the first one's answer: %v", err)
+	default:
+	}
+	p.send(frame.Header{Type: frame.Ping, Flags: frame.Ack})
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOnlyStatusEndsResponses: an END before the STATUS would hide how the call ended.
+func TestOnlyStatusEndsResponses(t *testing.T) {
+	s, p := script(t)
+	c, f := s.Open(t.Context(), Outgoing{Method: mCount}, text("1"), true)
+	if f != nil {
+		t.Fatal(f)
+	}
+	h := p.expect(frame.Call)
+	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.End, Stream: h.Stream}, 'x')
+	<-s.Done()
+	if e := s.Err(); e.Reason != Protocol {
+		t.Errorf("the session ended with %v", e)
+	}
+	c.Cancel()
+}
+
 // TestBadPeers: whatever a peer does wrong, the session ends with the reason, and nothing hangs.
 func TestBadPeers(t *testing.T) {
-	hello := func(p frame.HelloPayload) []byte {
-		body := p.Append(nil)
-		b := append([]byte(frame.Preface), frame.Header{Type: frame.Hello, Length: uint32(len(body))}.Append(nil)...)
-		return append(b, body...)
-	}
-	good := hello(frame.HelloPayload{MinVersion: 1, MaxVersion: 1, MaxFrame: 64 << 10, MaxMessage: 4 << 20, MaxSlots: 256, Window: 64 << 10, Agent: "test"})
+	good := hello(goodHello)
 	with := func(frames ...[]byte) []byte { return bytes.Join(append([][]byte{good}, frames...), nil) }
 	fr := func(h frame.Header, payload ...byte) []byte {
 		h.Length = uint32(len(payload))
