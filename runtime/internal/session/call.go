@@ -161,7 +161,7 @@ func (c *Call) answer() *Failure {
 	s.release(it.room)
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decode.Unmarshal(it.data, c.res); err != nil {
+	if err := s.decodeItem(it, c.res); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -229,7 +229,7 @@ func (s *Session) open(ctx context.Context, c *Call, o Outgoing, req codec.Messa
 			return s.sendFailed(c, err)
 		}
 	}
-	if cap(b) <= pieceAlone {
+	if cap(b) <= scratchMost {
 		c.scratch = b[:0]
 	}
 	return nil

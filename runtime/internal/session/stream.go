@@ -34,7 +34,6 @@ type stream struct {
 	avail    int    // credit that the peer has left
 	held     int    // bytes that have come and are not taken
 	part     []byte // the message that is being put together
-	spare    []byte // the buffer of one that was taken, for the next
 	partLeft int    // bytes of it to come; 0: none is
 	partCost int    // of it, what counts as held
 	partRoom int    // what is reserved for it
@@ -56,7 +55,6 @@ type stream struct {
 	taken int
 	share int    // so much taken is worth settling
 	used  []byte // the arena of the batch, to be used again
-	last  []byte // the buffer of the large message that was taken last
 	// Owned by the one goroutine that sends.
 	scratch []byte
 	burst   int
@@ -65,8 +63,9 @@ type stream struct {
 // An item is a message that has come whole.
 type item struct {
 	data []byte
-	cost int // of the window
-	room int // of the session's reservations
+	own  bool // nothing else is or comes into the buffer that data is in
+	cost int  // of the window
+	room int  // of the session's reservations
 }
 
 const (
@@ -78,7 +77,8 @@ const (
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
 	raiseMost  = 1 << 20  // the largest window that a stream is raised to
 	arenaSize  = 16 << 10
-	spareMost  = 2 << 20 // the largest buffer that a stream keeps for its next large message
+	// scratchMost is the largest buffer that is kept to encode the next message in.
+	scratchMost = 2 << 20
 )
 
 func (st *stream) init(s *Session, id frame.StreamID) {
@@ -145,8 +145,7 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		if int(total) <= len(payload) {
 			return fmt.Errorf("a message of %d bytes whose first piece has %d and says that more follow", total, len(payload))
 		}
-		st.part, st.partLeft, st.partCost, st.partRoom = st.spare[:0], int(total), 0, 0
-		st.spare = nil
+		st.part, st.partLeft, st.partCost, st.partRoom = nil, int(total), 0, 0
 	}
 	if len(payload) > st.partLeft || (len(payload) == st.partLeft) == more {
 		return fmt.Errorf("a message that is not as long as its first piece says")
@@ -163,12 +162,12 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		st.reserve()
 		return nil
 	}
-	st.items = append(st.items, item{st.part, st.partCost, st.partRoom})
+	st.items = append(st.items, item{st.part, true, st.partCost, st.partRoom})
 	st.part = nil
 	return nil
 }
 
-// grow makes room for n more bytes of the message that is being put together: at most twice what has come, whatever
+// grow makes room for n more bytes of the message that is being put together: at most four times what has come, whatever
 // length was claimed.
 func (st *stream) grow(n int) {
 	have := len(st.part) + n
@@ -176,7 +175,7 @@ func (st *stream) grow(n int) {
 		return
 	}
 	whole := len(st.part) + n + st.partLeft
-	bigger := make([]byte, len(st.part), min(whole, max(2*have, pieceAlone)))
+	bigger := make([]byte, len(st.part), min(whole, max(4*have, pieceAlone)))
 	copy(bigger, st.part)
 	st.part = bigger
 }
@@ -266,7 +265,7 @@ func (st *stream) drop() {
 		room += it.room
 	}
 	room += st.room
-	st.items, st.part, st.arena, st.spare = nil, nil, nil, nil
+	st.items, st.part, st.arena = nil, nil, nil
 	st.partLeft, st.partRoom, st.room = 0, 0, 0
 	st.finish()
 	st.s.release(room)
@@ -284,25 +283,19 @@ func (st *stream) ready() bool {
 	return len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
 }
 
-// take returns the next message, or nil when none will come. The bytes are valid until the next take. Err is ctx's.
-func (st *stream) take(ctx context.Context) (data []byte, ok bool, err error) {
+// take returns the next message, or false when none will come. The bytes are valid until the next take. Err is ctx's.
+func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
 	if st.next == len(st.batch) {
 		if err := st.fetch(ctx); err != nil || len(st.batch) == 0 {
-			return nil, false, err
+			return it, false, err
 		}
 	}
-	it := st.batch[st.next]
+	it = st.batch[st.next]
 	st.batch[st.next] = item{}
 	st.next++
 	st.taken += it.cost
-	if st.taken >= st.share || it.room > 0 || st.last != nil {
+	if st.taken >= st.share || it.room > 0 {
 		st.s.mu.Lock()
-		if !st.over {
-			st.spare = st.last
-		}
-		if st.last = nil; it.room > 0 && cap(it.data) <= spareMost {
-			st.last = it.data
-		}
 		st.settle()
 		if room := min(it.room, st.room); room > 0 {
 			st.room -= room
@@ -313,7 +306,7 @@ func (st *stream) take(ctx context.Context) (data []byte, ok bool, err error) {
 		}
 		st.s.mu.Unlock()
 	}
-	return it.data, true, nil
+	return it, true, nil
 }
 
 // fetch waits for messages and takes all there are.
@@ -340,17 +333,25 @@ func (st *stream) fetch(ctx context.Context) error {
 
 // receive decodes the next message into m. It returns io.EOF when none will come.
 func (st *stream) receive(ctx context.Context, m codec.Message) error {
-	data, ok, err := st.take(ctx)
+	it, ok, err := st.take(ctx)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return io.EOF
 	}
-	if err := st.s.decode.Unmarshal(data, m); err != nil {
+	if err := st.s.decodeItem(it, m); err != nil {
 		return fmt.Errorf("decoding a message: %w", err)
 	}
 	return nil
+}
+
+// decodeItem decodes a message that has come whole. One that came in pieces has a buffer of its own, so its strings and
+// bytes stay in there.
+func (s *Session) decodeItem(it item, m codec.Message) error {
+	options := s.decode
+	options.Alias = it.own
+	return options.Unmarshal(it.data, m)
 }
 
 // errSendClosed says that the other side takes no more.
@@ -408,7 +409,7 @@ func (st *stream) encode(m codec.Message) ([]byte, error) {
 		return nil, &Failure{Code: CodeResourceExhausted,
 			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, st.s.agreed.maxMessage)}
 	}
-	if cap(b) <= spareMax {
+	if cap(b) <= scratchMost {
 		st.scratch = b[:0]
 	}
 	return b, nil
