@@ -29,7 +29,7 @@ type way struct {
 }
 
 // limits are the same over every way, so that the tests are: a peer over TCP has less by default.
-var limits = ipc.Limits{MaxMessage: 4 << 20, MaxFrame: 64 << 10, Window: 64 << 10, Assembly: 16 << 20}
+var limits = ipc.Limits{MaxMessage: 4 << 20, MaxFrame: 64 << 10, Calls: 1000, Window: 64 << 10, Assembly: 16 << 20}
 
 func workerEndpoint() *ipc.Endpoint {
 	return &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(worker{})}, Limits: limits, Logger: quiet()}
@@ -103,13 +103,20 @@ func join(t *testing.T, server, client string, e *ipc.Endpoint) *ipc.Conn {
 
 const workerVar = "IPCGEN_IPC_TEST_WORKER"
 
-// TestWorker is no test but the worker, where this process is a child.
+// TestWorker is no test but the worker, where this process is a child. It says on stdout where it listens, unless that
+// is stdout.
 func TestWorker(t *testing.T) {
 	address := os.Getenv(workerVar)
 	if address == "" {
 		return
 	}
-	err := workerEndpoint().Serve(context.Background(), address)
+	l, err := workerEndpoint().Listen(context.Background(), address)
+	if err == nil {
+		if address != "stdio:" {
+			fmt.Println(l.Address())
+		}
+		err = l.Serve(context.Background())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -197,7 +204,7 @@ func (worker) Say(ctx context.Context, req *echov1.SayRequest) (*echov1.SayRespo
 	return &echov1.SayResponse{Text: req.Text}, nil
 }
 
-// Repeat sends until it may not, and then notes how far it came.
+// Repeat sends until it may not, and then notes how far it came. After "wait" it waits.
 func (worker) Repeat(ctx context.Context, req *echov1.SayRequest, send func(*echov1.SayResponse) error) error {
 	for i := range req.Times {
 		if err := send(&echov1.SayResponse{Text: req.Text}); err != nil {
@@ -205,7 +212,11 @@ func (worker) Repeat(ctx context.Context, req *echov1.SayRequest, send func(*ech
 			return err
 		}
 	}
-	return nil
+	if req.Text == "wait" {
+		note(ctx, "waiting")
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 // Join returns how many bytes came. After "enough" it takes no more, and waits.

@@ -12,8 +12,9 @@ import (
 
 // A TCP peer that is gone without a word - its machine has lost power, the network is cut - is noticed within goneAfter:
 // after 15 s of silence it is asked every 5 s and given up after 3 questions. Where something was sent that it has not
-// acknowledged, Linux gives up after the same time; other systems take what they take, often minutes, and there the
-// session's limit for stalled writes comes first. Unix sockets need none of this: the kernel knows.
+// acknowledged, or has had no room for, Linux gives up after the same time; other systems take what they take, often
+// minutes, and there the session's limit for stalled writes comes first. Unix sockets need none of this: the kernel
+// knows.
 const goneAfter = 30 * time.Second
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: goneAfter / 2, Interval: goneAfter / 6, Count: 3}
