@@ -25,6 +25,7 @@ import (
 type pace struct {
 	penalty atomic.Int32 // calls to run apart before the next try
 	count   atomic.Uint32
+	suspect atomic.Bool // the last one that was measured was slow; the next one is measured too
 }
 
 const (
@@ -39,14 +40,19 @@ func (p *pace) slow() { p.penalty.Store(penaltyRun) }
 
 // start returns the time when this call is to be measured.
 func (p *pace) start() (t time.Time) {
-	if p.count.Add(1)%sampled == 1 {
+	if p.count.Add(1)%sampled == 1 || p.suspect.Load() {
 		t = time.Now()
 	}
 	return t
 }
 
+// stop takes a handler for slow when two in a row were: one alone may have lost its processor meanwhile.
 func (p *pace) stop(t time.Time) {
-	if !t.IsZero() && time.Since(t) > quick {
+	if t.IsZero() {
+		return
+	}
+	slow := time.Since(t) > quick
+	if p.suspect.Swap(slow) && slow {
 		p.slow()
 	}
 }
