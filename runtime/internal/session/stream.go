@@ -540,6 +540,10 @@ func (s *Session) wait(ctx context.Context, w waiter, c condition) error {
 		s.readFor(c)
 		return nil
 	}
+	if len(s.out) > 0 && !s.writing && !s.failed && s.ended == nil {
+		s.flush(true) // a call that was left for the caller to write, which now is not the one to read
+		return nil
+	}
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
