@@ -263,28 +263,30 @@ func ReadMessages[M any, P interface {
 	slab := make([]M, n)
 	list = slices.Grow(list, n)
 	for i := range slab {
-		start, end := readSpan(b, pos)
-		if start < 0 {
-			return list, start
-		}
-		m = &slab[i]
-		if pos = d.nested(m, start, end); pos < 0 {
-			return list, d.failElement(pos, len(list))
-		}
-		list = append(list, m)
-		if i+1 < n {
+		if i > 0 {
 			_, pos = ReadVarint(b, pos)
 		}
+		m = &slab[i]
+		start, end := readSpan(b, pos)
+		if start >= 0 {
+			start = d.nested(m, start, end)
+		}
+		if start < 0 {
+			return list, d.failElement(start, len(list), tag, pos)
+		}
+		pos = start
+		list = append(list, m)
 	}
 	return list, pos
 }
 
-// failElement adds to the way to the field that element i of a list has failed.
-func (d *Decoder) failElement(code, i int) int {
-	if code == failed {
-		d.path = joinPath(index(i), d.path)
+// failElement notes that element i of a list has failed, whose value is at pos behind its tag.
+func (d *Decoder) failElement(code, i int, tag uint64, pos int) int {
+	if code != failed {
+		d.err = &Error{Offset: pos - SizeVarint(tag), Reason: d.reason(code)}
 	}
-	return code
+	d.path = joinPath(index(i), d.path)
+	return failed
 }
 
 // countSpans returns how many fields of one tag, each with a length, stand one behind the other; pos is behind the
@@ -307,11 +309,11 @@ func ReadGroups[M any, P interface {
 	*M
 	Fields
 }](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
-	m, pos := ReadGroup(d, tag, b, pos, P(nil))
-	if pos < 0 {
-		return list, d.failElement(pos, len(list))
+	m, end := ReadGroup(d, tag, b, pos, P(nil))
+	if end < 0 {
+		return list, d.failElement(end, len(list), tag, pos)
 	}
-	return append(list, m), pos
+	return append(list, m), end
 }
 
 // ReadStrings reads the strings at pos and in the fields of the same tag that follow it directly, which must be
@@ -338,14 +340,15 @@ func readSpans[T any](d *Decoder, tag uint64, b []byte, pos int, list []T,
 	}
 	list = slices.Grow(list, n)
 	for i := range n {
-		var v T
-		if v, pos = read(d, b, pos); pos < 0 {
-			return list, pos
-		}
-		list = append(list, v)
-		if i+1 < n {
+		if i > 0 {
 			_, pos = ReadVarint(b, pos)
 		}
+		v, end := read(d, b, pos)
+		if end < 0 {
+			return list, d.failElement(end, len(list), tag, pos)
+		}
+		pos = end
+		list = append(list, v)
 	}
 	return list, pos
 }

@@ -102,7 +102,7 @@ func (x ListExtension[M, K, T]) Get(m M) ([]T, error) {
 				v, pos = kind.read(d, tag, b[:end], pos, v)
 				list = append(list, v)
 			}
-			return pos, true
+			return inPacked(pos), true
 		default:
 			return pos, false
 		}

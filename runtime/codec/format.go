@@ -31,7 +31,7 @@ func FormatError(name string, m any) string {
 func formatMessage(b *strings.Builder, v reflect.Value) {
 	before := b.Len()
 	for _, f := range structFields(v) {
-		if absent(f.value) {
+		if !f.member && absent(f.value) {
 			continue
 		}
 		if b.Len() > before {
@@ -51,8 +51,8 @@ func formatMessage(b *strings.Builder, v reflect.Value) {
 
 // absent says that a field holds nothing worth printing.
 func absent(v reflect.Value) bool {
-	switch v.Kind() {
-	case reflect.Slice, reflect.Map:
+	switch {
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8, v.Kind() == reflect.Map:
 		return v.Len() == 0
 	default:
 		return v.IsZero()

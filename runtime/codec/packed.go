@@ -207,7 +207,7 @@ func ReadUnpacked[T any](d *Decoder, tag uint64, b []byte, pos int, list []T,
 	for {
 		v, end := read(b, pos)
 		if end < 0 {
-			return list, end
+			return list, d.failElement(end, len(list), tag, pos)
 		}
 		if !d.claim(int(unsafe.Sizeof(v))) {
 			return list, tooLarge

@@ -37,7 +37,8 @@ func parseTag(tag string) (fieldTag, bool) {
 // A structField is a field of a message that holds something: its value and what the schema says of it.
 type structField struct {
 	fieldTag
-	value reflect.Value
+	value  reflect.Value
+	member bool // of a oneof, so that it is there whatever it is
 }
 
 // structFields returns the fields of the message that v, a struct, holds, those of oneofs that are set among them.
@@ -46,15 +47,16 @@ func structFields(v reflect.Value) []structField {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		value := v.Field(i)
-		if _, ok := f.Tag.Lookup("protobuf_oneof"); ok {
+		_, member := f.Tag.Lookup("protobuf_oneof")
+		if member {
 			if value.IsNil() || value.Elem().IsNil() {
 				continue
 			}
-			member := value.Elem().Elem()
-			f, value = member.Type().Field(0), member.Field(0)
+			wrapper := value.Elem().Elem()
+			f, value = wrapper.Type().Field(0), wrapper.Field(0)
 		}
 		if t, ok := parseTag(f.Tag.Get("protobuf")); ok {
-			fields = append(fields, structField{t, value})
+			fields = append(fields, structField{t, value, member})
 		}
 	}
 	return fields
