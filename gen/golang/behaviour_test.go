@@ -2,16 +2,21 @@ package golang_test
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
@@ -26,48 +31,75 @@ import (
 
 // A subject is a generated message beside its descriptor, on which protobuf's own library does the same.
 type subject struct {
-	name string
-	make func() codec.Message
+	message
 	desc protoreflect.MessageDescriptor
 }
 
-// subjects are messages of the golden packages.
+// A message is what is generated: a message of the runtime, and what protobuf's own library can take for one of its.
+type message interface {
+	codec.Message
+	protoadapt.MessageV1
+}
+
+// fresh returns another message of the type.
+func (s *subject) fresh() message {
+	return reflect.New(reflect.TypeOf(s.message).Elem()).Interface().(message)
+}
+
+// subjects are messages of the golden packages, in the order of their names.
 func subjects(t testing.TB) []*subject {
 	t.Helper()
 	var all []*subject
-	for file, made := range map[string]map[string]func() codec.Message{
+	for file, messages := range map[string]map[string]message{
 		"messages/scalars/scalars.proto": {
-			"Singular": func() codec.Message { return new(scalars.Singular) },
-			"Optional": func() codec.Message { return new(scalars.Optional) },
-			"Repeated": func() codec.Message { return new(scalars.Repeated) },
+			"Singular": new(scalars.Singular), "Optional": new(scalars.Optional), "Repeated": new(scalars.Repeated),
 		},
 		"messages/nested/nested.proto": {
-			"Tree":      func() codec.Message { return new(nested.Tree) },
-			"Maps":      func() codec.Message { return new(nested.Maps) },
-			"Choice":    func() codec.Message { return new(nested.Choice) },
-			"WellKnown": func() codec.Message { return new(nested.WellKnown) },
+			"Tree": new(nested.Tree), "Maps": new(nested.Maps), "Choice": new(nested.Choice), "WellKnown": new(nested.WellKnown),
 		},
-		"names/clashes/clashes.proto":    {"type": func() codec.Message { return new(clashes.Type) }},
-		"proto2/old/old.proto":           {"Old": func() codec.Message { return new(old.Old) }},
-		"editions/current/current.proto": {"New": func() codec.Message { return new(current.New) }},
+		"names/clashes/clashes.proto":    {"type": new(clashes.Type)},
+		"proto2/old/old.proto":           {"Old": new(old.Old)},
+		"editions/current/current.proto": {"New": new(current.New)},
 	} {
 		fd := descriptorOf(t, file)
-		for name, f := range made {
-			all = append(all, &subject{string(fd.Package()) + "." + name, f, fd.Messages().ByName(protoreflect.Name(name))})
+		for name, m := range messages {
+			all = append(all, &subject{m, fd.Messages().ByName(protoreflect.Name(name))})
 		}
 	}
+	slices.SortFunc(all, func(a, b *subject) int { return cmp.Compare(a.desc.FullName(), b.desc.FullName()) })
 	return all
+}
+
+// each runs test for each of the subjects.
+func each(t *testing.T, test func(t *testing.T, s *subject)) {
+	for _, s := range subjects(t) {
+		t.Run(string(s.desc.FullName()), func(t *testing.T) { test(t, s) })
+	}
 }
 
 func descriptorOf(t testing.TB, file string) protoreflect.FileDescriptor {
 	t.Helper()
 	root, name, _ := strings.Cut(file, "/")
-	l := load.Loader{ImportPaths: []string{filepath.Join(testdata, root)}}
+	files, err := protodesc.NewFiles(&descriptorpb.FileDescriptorSet{File: descriptors(t, filepath.Join(testdata, root), name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := files.FindFileByPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// descriptors returns the descriptors of a file below root and of what it imports.
+func descriptors(t testing.TB, root, name string) []*descriptorpb.FileDescriptorProto {
+	t.Helper()
+	l := load.Loader{ImportPaths: []string{root}}
 	schema, err := l.Load(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := new(descriptorpb.FileDescriptorSet)
+	var list []*descriptorpb.FileDescriptorProto
 	for _, f := range schema.Files {
 		fd := new(descriptorpb.FileDescriptorProto)
 		if err := proto.Unmarshal(f.Descriptor, fd); err != nil {
@@ -78,17 +110,9 @@ func descriptorOf(t testing.TB, file string) protoreflect.FileDescriptor {
 				m.Options, m.ExtensionRange[0].End = nil, proto.Int32(1<<29) // this library has given them up
 			}
 		}
-		set.File = append(set.File, fd)
+		list = append(list, fd)
 	}
-	files, err := protodesc.NewFiles(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := files.FindFileByPath(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
+	return list
 }
 
 // fill sets about half of the fields of m, and all that are required.
@@ -155,58 +179,153 @@ func scalar(r *rand.Rand, fd protoreflect.FieldDescriptor) protoreflect.Value {
 	}
 }
 
+// random returns a message with random content, as protobuf's own library holds it, and its bytes.
+func random(t testing.TB, desc protoreflect.MessageDescriptor, seed uint64) (*dynamicpb.Message, []byte) {
+	t.Helper()
+	m := dynamicpb.NewMessage(desc)
+	fill(rand.New(rand.NewPCG(seed, 1)), m, 3)
+	return m, canonical(t, m)
+}
+
+func canonical(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // TestSameBytes takes random messages through the generated code: the bytes are those of protobuf's own library, and
 // so is what they mean.
 func TestSameBytes(t *testing.T) {
-	for _, s := range subjects(t) {
-		t.Run(s.name, func(t *testing.T) {
-			for seed := range uint64(300) {
-				want := dynamicpb.NewMessage(s.desc)
-				fill(rand.New(rand.NewPCG(seed, 1)), want, 3)
-				in, err := proto.MarshalOptions{Deterministic: true}.Marshal(want)
-				if err != nil {
-					t.Fatal(err)
-				}
-				m := s.make()
-				if err := m.Unmarshal(in); err != nil {
-					t.Fatalf("seed %d: Unmarshal: %v", seed, err)
-				}
-				out, err := m.MarshalAppend(nil)
-				if err != nil {
-					t.Fatalf("seed %d: MarshalAppend: %v", seed, err)
-				}
-				if !bytes.Equal(in, out) {
-					t.Fatalf("seed %d: got\n%x\nwant\n%x", seed, out, in)
-				}
-				if m.Size() != len(out) {
-					t.Fatalf("seed %d: Size is %d, want %d", seed, m.Size(), len(out))
-				}
+	each(t, func(t *testing.T, s *subject) {
+		for seed := range uint64(300) {
+			_, in := random(t, s.desc, seed)
+			m := s.fresh()
+			if err := m.Unmarshal(in); err != nil {
+				t.Fatalf("seed %d: Unmarshal: %v", seed, err)
 			}
-		})
+			out, err := m.MarshalAppend(nil)
+			if err != nil {
+				t.Fatalf("seed %d: MarshalAppend: %v", seed, err)
+			}
+			if !bytes.Equal(in, out) {
+				t.Fatalf("seed %d: got\n%x\nwant\n%x", seed, out, in)
+			}
+			if m.Size() != len(out) {
+				t.Fatalf("seed %d: Size is %d, want %d", seed, m.Size(), len(out))
+			}
+		}
+	})
+}
+
+// TestOtherPacking decodes lists that are packed where the schema says they are not, and the other way round.
+func TestOtherPacking(t *testing.T) {
+	files := descriptors(t, filepath.Join(testdata, "messages"), "scalars/scalars.proto")
+	flipped := files[len(files)-1]
+	for _, m := range flipped.MessageType {
+		for _, f := range m.Field {
+			if f.Options == nil {
+				f.Options = new(descriptorpb.FieldOptions)
+			}
+			text := f.GetType() == descriptorpb.FieldDescriptorProto_TYPE_STRING || f.GetType() == descriptorpb.FieldDescriptorProto_TYPE_BYTES
+			if f.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED && !text {
+				f.Options.Packed = proto.Bool(f.Options.Packed != nil)
+			}
+		}
+	}
+	fd, err := protodesc.NewFile(flipped, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(100) {
+		source, want := random(t, descriptorOf(t, "messages/scalars/scalars.proto").Messages().ByName("Repeated"), seed)
+		other := dynamicpb.NewMessage(fd.Messages().ByName("Repeated"))
+		if err := proto.Unmarshal(want, other); err != nil {
+			t.Fatal(err)
+		}
+		in := canonical(t, other)
+		var m scalars.Repeated
+		if err := m.Unmarshal(in); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if out, err := m.MarshalAppend(nil); err != nil || !bytes.Equal(out, want) {
+			t.Fatalf("seed %d: %v\nbecame\n%x, %v, want\n%x", seed, source, out, err, want)
+		}
+	}
+}
+
+// TestClone wants a clone to be equal, and to stay what it is when what it was made from changes.
+func TestClone(t *testing.T) {
+	each(t, func(t *testing.T, s *subject) {
+		for seed := range uint64(50) {
+			_, in := random(t, s.desc, seed)
+			m := s.fresh()
+			if err := m.Unmarshal(append(in, 0xfa, 0xff, 0xff, 0x7f, 1, 'x')); err != nil { // and an unknown field
+				t.Fatal(err)
+			}
+			before, err := m.MarshalAppend(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value := reflect.ValueOf(m)
+			clone := value.MethodByName("Clone").Call(nil)[0]
+			if !value.MethodByName("Equal").Call([]reflect.Value{clone})[0].Bool() {
+				t.Fatalf("seed %d: %v is not equal to its clone %v", seed, m, clone)
+			}
+			wipe(value)
+			if after, err := clone.Interface().(message).MarshalAppend(nil); err != nil || !bytes.Equal(after, before) {
+				t.Fatalf("seed %d: the clone changes when the message does: %x, %v, want %x", seed, after, err, before)
+			}
+			if empty := s.fresh(); !reflect.ValueOf(empty).MethodByName("Equal").Call([]reflect.Value{reflect.ValueOf(empty)})[0].Bool() {
+				t.Fatal("an empty message is not equal to itself")
+			}
+		}
+	})
+}
+
+// wipe overwrites all memory that v refers to and that may be set.
+func wipe(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			wipe(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			wipe(v.Field(i))
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			wipe(v.MapIndex(key))
+		}
+		v.Clear()
+		return
+	case reflect.Slice:
+		for i := range v.Len() {
+			wipe(v.Index(i))
+		}
+	}
+	if v.CanSet() {
+		v.SetZero()
 	}
 }
 
 // TestTruncated cuts a message at each byte: nothing panics, and what is accepted is what the library accepts.
 func TestTruncated(t *testing.T) {
-	for _, s := range subjects(t) {
-		t.Run(s.name, func(t *testing.T) {
-			full := dynamicpb.NewMessage(s.desc)
-			fill(rand.New(rand.NewPCG(7, 1)), full, 2)
-			in, err := proto.Marshal(full)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for n := range in {
-				checkDecoding(t, s, in[:n])
-			}
-		})
-	}
+	each(t, func(t *testing.T, s *subject) {
+		_, in := random(t, s.desc, 7)
+		for n := range in[:min(len(in), 3000)] {
+			checkDecoding(t, s, in[:n])
+		}
+	})
 }
 
 // checkDecoding decodes b both ways.
 func checkDecoding(t *testing.T, s *subject, b []byte) {
 	t.Helper()
-	m, theirs := s.make(), dynamicpb.NewMessage(s.desc)
+	m, theirs := s.fresh(), dynamicpb.NewMessage(s.desc)
 	err, want := m.Unmarshal(b), proto.UnmarshalOptions{RecursionLimit: 100}.Unmarshal(b, theirs)
 	if (err == nil) != (want == nil) {
 		t.Fatalf("%x: got %v, protobuf says %v", b, err, want)
@@ -218,6 +337,9 @@ func checkDecoding(t *testing.T, s *subject, b []byte) {
 	if err != nil {
 		t.Fatalf("%x: decodes, and then MarshalAppend: %v", b, err)
 	}
+	if m.Size() != len(out) {
+		t.Fatalf("%x: Size is %d, but there are %d bytes", b, m.Size(), len(out))
+	}
 	again := dynamicpb.NewMessage(s.desc)
 	if err := proto.Unmarshal(out, again); err != nil {
 		t.Fatalf("%x became %x: %v", b, out, err)
@@ -225,15 +347,13 @@ func checkDecoding(t *testing.T, s *subject, b []byte) {
 	if got, want := canonical(t, again), canonical(t, theirs); !bytes.Equal(got, want) {
 		t.Fatalf("%x became\n%x, want\n%x", b, got, want)
 	}
-}
-
-func canonical(t *testing.T, m proto.Message) []byte {
-	t.Helper()
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
+	twin := s.fresh()
+	if err := twin.Unmarshal(out); err != nil {
+		t.Fatalf("%x became %x: %v", b, out, err)
 	}
-	return b
+	if !reflect.ValueOf(m).MethodByName("Equal").Call([]reflect.Value{reflect.ValueOf(twin)})[0].Bool() {
+		t.Fatalf("%x: %v is not equal to what its bytes hold, %v", b, m, twin)
+	}
 }
 
 // FuzzDecode: whatever comes in is accepted or refused as protobuf's own library does, and means the same after a round
@@ -242,85 +362,87 @@ func FuzzDecode(f *testing.F) {
 	all := subjects(f)
 	for i, s := range all {
 		for seed := range uint64(3) {
-			m := dynamicpb.NewMessage(s.desc)
-			fill(rand.New(rand.NewPCG(seed, 1)), m, 2)
-			b, err := proto.Marshal(m)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(s.name, b)
+			_, b := random(f, s.desc, seed)
+			f.Add(byte(i), b)
 		}
-		_ = i
 	}
-	byName := map[string]*subject{}
-	for _, s := range all {
-		byName[s.name] = s
-	}
-	f.Fuzz(func(t *testing.T, name string, b []byte) {
-		if s := byName[name]; s != nil && len(b) < 1<<16 {
-			checkDecoding(t, s, b)
+	f.Fuzz(func(t *testing.T, which byte, b []byte) {
+		if len(b) < 1<<16 {
+			checkDecoding(t, all[int(which)%len(all)], b)
 		}
 	})
 }
 
-// TestErrorsNameThePlace: the field's path and the offset.
-func TestErrorsNameThePlace(t *testing.T) {
-	for name, c := range map[string]struct {
-		in   []byte
-		want []string
-	}{
-		"truncated string": {[]byte{0x0a, 5, 'x'}, []string{"name", "0"}},
-		"nested":           {[]byte{0x12, 3, 0x0a, 5, 'x'}, []string{"left.name", "2"}},
-		"UTF-8":            {[]byte{0x0a, 1, 0xff}, []string{"name", "UTF-8"}},
-		"wire type 7":      {[]byte{0x0f}, []string{"0"}},
-		"too deep":         {deep(200), []string{"left.left", "100"}},
-	} {
-		err := new(nested.Tree).Unmarshal(c.in)
-		for _, want := range c.want {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: got %v, want an error that has %q", name, err, want)
+// TestAdapted wants protobuf's own library to take generated types for its own: bytes and text are those of the same
+// content in the library's own type.
+func TestAdapted(t *testing.T) {
+	each(t, func(t *testing.T, s *subject) {
+		for seed := range uint64(30) {
+			theirs, in := random(t, s.desc, seed)
+			m := s.fresh()
+			if err := m.Unmarshal(in); err != nil {
+				t.Fatal(err)
+			}
+			adapted := protoadapt.MessageV2Of(m)
+			if got := canonical(t, adapted); !bytes.Equal(got, in) {
+				t.Fatalf("seed %d: got\n%x\nwant\n%x", seed, got, in)
+			}
+			if got, want := text(t, adapted), text(t, theirs); got != want {
+				t.Fatalf("seed %d: the text is\n%s\nwant\n%s", seed, got, want)
+			}
+			again := protoadapt.MessageV2Of(s.fresh())
+			if err := proto.Unmarshal(in, again); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(adapted, again) {
+				t.Fatalf("seed %d: the library decodes %v, want %v", seed, again, adapted)
 			}
 		}
-	}
+	})
 }
 
-// deep returns a tree of so many levels.
-func deep(levels int) []byte {
-	var b []byte
-	for range levels {
-		b = append(append([]byte{0x12}, codec.AppendVarint(nil, uint64(len(b)))...), b...)
-	}
-	return b
-}
-
-func TestMessageMethods(t *testing.T) {
-	a := &nested.Tree{Name: "root", Left: &nested.Tree{Name: "left"}, Children: []*nested.Tree{{Name: "c"}}, Named: map[string]*nested.Tree{"x": {Name: "x"}}}
-	b := a.Clone()
-	if !a.Equal(b) {
-		t.Error("a clone is not equal")
-	}
-	b.Named["x"].Name = "y"
-	if a.Equal(b) || a.Named["x"].Name != "x" {
-		t.Error("a clone shares what is in it")
-	}
-	var none *nested.Tree
-	if none.GetLeft().GetLeft().GetName() != "" || none.Size() != 0 || !none.Equal(nil) {
-		t.Error("nil is not an empty message")
-	}
-	if text := a.String(); !strings.Contains(text, "root") || !strings.Contains(text, "left") {
-		t.Errorf("String returns %q", text)
-	}
-	if a.Reset(); a.Name != "" || a.Left != nil {
-		t.Error("Reset left something")
-	}
-	unknown := []byte{0xfa, 0x3f, 1, 'x'}
-	if err := a.Unmarshal(unknown); err != nil {
+// text returns m in the form that the library promises to be no format, without the spaces that it adds to keep to
+// that.
+func text(t *testing.T, m proto.Message) string {
+	t.Helper()
+	b, err := prototext.Marshal(m)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := a.MarshalAppend(nil); err != nil || !bytes.Equal(out, unknown) {
-		t.Errorf("unknown fields: got %x, %v, want %x", out, err, unknown)
+	return strings.Join(strings.Fields(string(b)), " ")
+}
+
+// TestExtensions wants the library to see the extensions that were set.
+func TestExtensions(t *testing.T) {
+	var files protoregistry.Files
+	fd := descriptorOf(t, "proto2/old/old.proto")
+	if err := files.RegisterFile(fd); err != nil {
+		t.Fatal(err)
 	}
-	if err := new(old.Old).Unmarshal(nil); err == nil || !strings.Contains(fmt.Sprint(err), "name") {
-		t.Errorf("a required field is missing: got %v, want an error that names it", err)
+	m := &old.Old{Name: new("n")}
+	for _, err := range []error{
+		old.E_Number.Set(m, -5),
+		old.E_Old_Nested.Set(m, "text"),
+		old.E_Shades.Set(m, []old.Color{old.Color_GREEN, old.Color_BLUE}),
+		old.E_PackedNumbers.Set(m, []int32{1, -1, 300}),
+		old.E_Inner.Set(m, &old.Old_Inner{Id: new(int64(7))}),
+		old.E_Grouped.Set(m, []*old.Grouped{{Text: new("g")}, {}}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := m.MarshalAppend(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := dynamicpb.NewMessage(fd.Messages().ByName("Old"))
+	if err := (proto.UnmarshalOptions{Resolver: dynamicpb.NewTypes(&files)}).Unmarshal(b, theirs); err != nil {
+		t.Fatal(err)
+	}
+	const want = `name:"n" [old.Old.nested]:"text" [old.grouped]:{text:"g"} [old.grouped]:{} [old.inner]:{id:7} ` +
+		`[old.number]:-5 [old.packed_numbers]:1 [old.packed_numbers]:-1 [old.packed_numbers]:300 [old.shades]:GREEN [old.shades]:BLUE`
+	if got := text(t, theirs); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

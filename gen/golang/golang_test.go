@@ -1,6 +1,7 @@
 package golang_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,7 +156,8 @@ func TestWellKnown(t *testing.T) {
 	}
 }
 
-// TestErrors generates each folder of testdata/go_errors, and compares what a user would see with the file want in it.
+// TestErrors generates each folder of testdata/go_errors, of which files named imported.proto are not asked for, and
+// compares what a user would see with the file want in it.
 func TestErrors(t *testing.T) {
 	t.Chdir(testdata + "/go_errors")
 	cases, err := filepath.Glob("*")
@@ -165,7 +168,8 @@ func TestErrors(t *testing.T) {
 		t.Run(dir, func(t *testing.T) {
 			t.Chdir(dir)
 			var l load.Loader
-			_, err := generate(t, &l, protos(t, ".")...)
+			asked := slices.DeleteFunc(protos(t, "."), func(p string) bool { return p == "imported.proto" })
+			_, err := generate(t, &l, asked...)
 			var list diag.List
 			if !errors.As(err, &list) {
 				t.Fatalf("Generate returned %v, want a diag.List", err)
@@ -185,5 +189,25 @@ func TestErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLineEndings wants the same of files whose lines end as on Windows.
+func TestLineEndings(t *testing.T) {
+	root := testdata + "/comments"
+	want, err := generate(t, &load.Loader{ImportPaths: []string{root}}, protos(t, root)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(path string) ([]byte, error) {
+		text, err := os.ReadFile(path)
+		return bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), err
+	}
+	got, err := generate(t, &load.Loader{ImportPaths: []string{root}, ReadFile: read}, protos(t, root)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("with CR LF (-want +got):\n%s", diff)
 	}
 }

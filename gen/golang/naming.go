@@ -52,11 +52,10 @@ const (
 
 // reserved are the methods of a message. A field of such a name gets an underscore.
 var reserved = []string{
-	"AppendFields", "CheckRequired", "Clone", "DecodeFields", "Descriptor", "Equal", "Error", "ExtensionFields",
-	"HasRequired", "MarshalAppend", "ProtoMessage", "Reset", "Size", "SizeFields", "String", "Unmarshal",
-	"XXX_OneofWrappers",
+	"AppendFields", "Clone", "DecodeFields", "Descriptor", "Equal", "ExtensionFields", "HasRequired", "MarshalAppend",
+	"ProtoMessage", "Reset", "Size", "SizeFields", "String", "Unmarshal", "XXX_OneofWrappers",
 	// What other Go implementations look for, with other signatures.
-	"ExtensionMap", "ExtensionRangeArray", "Marshal", "ProtoReflect",
+	"ExtensionMap", "ExtensionRangeArray", "Marshal",
 }
 
 // camel returns a Go name for one of the schema: an underscore before a lower-case letter goes and makes it a
@@ -107,7 +106,6 @@ func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 		nameExtensions(pkg, f.Extensions, wrong)
 		for _, s := range f.Services {
 			nameService(pkg, s, wrong)
-			p.nameErrors(s)
 		}
 	}
 	p.classify(schema)
@@ -117,7 +115,7 @@ func (p *program) nameMessage(pkg *goPackage, m *idl.Message, outer string, path
 	if m.MapEntry {
 		return
 	}
-	v := &message{Message: m, goName: outer + camel(m.Name), path: path}
+	v := &message{Message: m, goName: outer + camel(m.Name), path: path, isError: p.errors[m]}
 	p.messages[m] = v
 	claim := func(name, what string, pos diag.Position) {
 		pkg.scope.Claim(name, names.Owner{What: what, Pos: pos}, wrong)
@@ -152,6 +150,7 @@ func (v *message) nameFields() {
 	for _, name := range reserved {
 		used[name] = true
 	}
+	used["Error"] = v.isError
 	unique := func(name string) string {
 		for used[name] || used["Get"+name] {
 			name += "_"
@@ -262,15 +261,6 @@ func nameService(pkg *goPackage, s *idl.Service, wrong *diag.List) {
 		methods.Claim(camel(m.Name), owner, wrong)
 		if len(*wrong) == before {
 			pkg.scope.Claim(methodVar(m), owner, wrong)
-		}
-	}
-}
-
-// nameErrors marks the messages that methods fail with.
-func (p *program) nameErrors(s *idl.Service) {
-	for _, m := range s.Methods {
-		for _, e := range m.Errors {
-			p.messages[e].isError = true
 		}
 	}
 }

@@ -28,7 +28,8 @@ type goPackage struct {
 type program struct {
 	packages map[*idl.File]*goPackage
 	messages map[*idl.Message]*message
-	enums    map[*idl.Enum]string // their Go names
+	enums    map[*idl.Enum]string  // their Go names
+	errors   map[*idl.Message]bool // that methods list among theirs
 }
 
 // newProgram decides where each file's code is and what everything in it is called.
@@ -37,6 +38,7 @@ func newProgram(req *gen.Request, wrong *diag.List) *program {
 		packages: make(map[*idl.File]*goPackage),
 		messages: make(map[*idl.Message]*message),
 		enums:    make(map[*idl.Enum]string),
+		errors:   make(map[*idl.Message]bool),
 	}
 	byPath := make(map[string]*goPackage)
 	for _, f := range req.Schema.Files {
@@ -44,6 +46,7 @@ func newProgram(req *gen.Request, wrong *diag.List) *program {
 	}
 	p.checkPlaces(req.Schema, wrong)
 	checkFolders(p, req.Schema, wrong)
+	p.findErrors(req.Schema, wrong)
 	p.name(req.Schema, wrong)
 	p.checkCycles(req.Schema, wrong)
 	return p
@@ -119,6 +122,32 @@ func (p *program) checkPlaces(schema *idl.Schema, wrong *diag.List) {
 			}
 		})
 	}
+}
+
+// findErrors finds the messages that methods fail with.
+func (p *program) findErrors(schema *idl.Schema, wrong *diag.List) {
+	for _, f := range schema.Files { // a file comes behind those that it imports
+		for _, s := range f.Services {
+			for _, m := range s.Methods {
+				for _, e := range m.Errors {
+					p.findError(f, m, e, wrong)
+				}
+			}
+		}
+	}
+}
+
+// findError notes that e is an error. Its type has a method more for that, so that the code of f, if that is asked for,
+// needs it to be in a file that is asked for too or whose own services have it as an error.
+func (p *program) findError(f *idl.File, m *idl.Method, e *idl.Message, wrong *diag.List) {
+	if f.Asked && !e.File.Asked && !p.errors[e] {
+		d := wrong.Add(m.Pos, "generate both files in one run, or declare the message in this one",
+			"method %s fails with %s, but %s is not generated in this run and does not say that it is an error",
+			m.FullName, e.FullName, e.File.Path)
+		d.See = append(d.See, diag.Note{Pos: e.Pos, Text: "the message"})
+		return
+	}
+	p.errors[e] = true
 }
 
 // packageName returns the package name that an import path suggests.

@@ -70,7 +70,7 @@ type Type struct {
 	HTTPServer     int32    `protobuf:"varint,19,opt,name=HTTPServer"`
 	MixedCase      int32    `protobuf:"varint,20,opt,name=mixedCase"`
 	Len            int32    `protobuf:"varint,21,opt,name=len"`
-	Error_         int32    `protobuf:"varint,22,opt,name=error"`
+	Error          int32    `protobuf:"varint,22,opt,name=error"`
 	B              bool     `protobuf:"varint,23,opt,name=b"`
 	X              []byte   `protobuf:"bytes,24,opt,name=x"`
 	Nil            []string `protobuf:"bytes,25,rep,name=nil"`
@@ -238,9 +238,9 @@ func (m *Type) GetLen() int32 {
 	return 0
 }
 
-func (m *Type) GetError_() int32 {
+func (m *Type) GetError() int32 {
 	if m != nil {
-		return m.Error_
+		return m.Error
 	}
 	return 0
 }
@@ -345,8 +345,8 @@ func (m *Type) SizeFields(e *codec.Encoder) int {
 	if m.Len != 0 {
 		n += 2 + codec.SizeVarint(uint64(m.Len))
 	}
-	if m.Error_ != 0 {
-		n += 2 + codec.SizeVarint(uint64(m.Error_))
+	if m.Error != 0 {
+		n += 2 + codec.SizeVarint(uint64(m.Error))
 	}
 	if m.B {
 		n += 3
@@ -441,8 +441,8 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m.Len != 0 {
 		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(m.Len))
 	}
-	if m.Error_ != 0 {
-		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(m.Error_))
+	if m.Error != 0 {
+		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(m.Error))
 	}
 	if m.B {
 		b = codec.AppendBool(append(b, 0xb8, 0x01), m.B)
@@ -514,7 +514,7 @@ func (m *Type) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 21<<3 | codec.WireVarint: // len
 			m.Len, pos = codec.ReadInt32(b, pos)
 		case 22<<3 | codec.WireVarint: // error
-			m.Error_, pos = codec.ReadInt32(b, pos)
+			m.Error, pos = codec.ReadInt32(b, pos)
 		case 23<<3 | codec.WireVarint: // b
 			m.B, pos = codec.ReadBool(b, pos)
 		case 24<<3 | codec.WireBytes: // x
@@ -561,7 +561,7 @@ func (m *Type) Equal(x *Type) bool {
 		m.HTTPServer == x.HTTPServer &&
 		m.MixedCase == x.MixedCase &&
 		m.Len == x.Len &&
-		m.Error_ == x.Error_ &&
+		m.Error == x.Error &&
 		m.B == x.B &&
 		bytes.Equal(m.X, x.X) &&
 		slices.Equal(m.Nil, x.Nil) &&
@@ -819,7 +819,7 @@ func (m *Func) Clone() *Func {
 
 // Error is the message clashes.error.
 type Error struct {
-	Error_ string `protobuf:"bytes,1,opt,name=error"`
+	Error string `protobuf:"bytes,1,opt,name=error"`
 
 	unknownFields []byte
 }
@@ -836,9 +836,9 @@ func (*Error) ProtoMessage() {}
 // Descriptor returns the compressed descriptor of the file, and where m stands in it.
 func (*Error) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{3} }
 
-func (m *Error) GetError_() string {
+func (m *Error) GetError() string {
 	if m != nil {
-		return m.Error_
+		return m.Error
 	}
 	return ""
 }
@@ -852,8 +852,8 @@ func (m *Error) SizeFields(e *codec.Encoder) int {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.Error_ != "" {
-		n += 1 + codec.SizeBytes(len(m.Error_))
+	if m.Error != "" {
+		n += 1 + codec.SizeBytes(len(m.Error))
 	}
 	return n
 }
@@ -870,8 +870,8 @@ func (m *Error) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.Error_ != "" {
-		b = e.AppendString(append(b, 0x0a), m.Error_)
+	if m.Error != "" {
+		b = e.AppendString(append(b, 0x0a), m.Error)
 	}
 	return append(b, m.unknownFields...)
 }
@@ -887,7 +887,7 @@ func (m *Error) DecodeFields(d *codec.Decoder, pos, end int) int {
 		tag, pos = codec.ReadVarint(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // error
-			m.Error_, pos = d.ReadString(b, pos)
+			m.Error, pos = d.ReadString(b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
 		}
@@ -903,7 +903,7 @@ func (m *Error) Equal(x *Error) bool {
 	if m == nil || x == nil {
 		return m == x
 	}
-	return m.Error_ == x.Error_ &&
+	return m.Error == x.Error &&
 		bytes.Equal(m.unknownFields, x.unknownFields)
 }
 
@@ -919,7 +919,7 @@ func (m *Error) Clone() *Error {
 
 // Any is the message clashes.any.
 type Any struct {
-	Error_ *Error `protobuf:"bytes,1,opt,name=error"`
+	Error *Error `protobuf:"bytes,1,opt,name=error"`
 
 	unknownFields []byte
 }
@@ -936,9 +936,9 @@ func (*Any) ProtoMessage() {}
 // Descriptor returns the compressed descriptor of the file, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{4} }
 
-func (m *Any) GetError_() *Error {
+func (m *Any) GetError() *Error {
 	if m != nil {
-		return m.Error_
+		return m.Error
 	}
 	return nil
 }
@@ -952,8 +952,8 @@ func (m *Any) SizeFields(e *codec.Encoder) int {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.Error_ != nil {
-		n += 1 + codec.SizeBytes(m.Error_.Size())
+	if m.Error != nil {
+		n += 1 + codec.SizeBytes(m.Error.Size())
 	}
 	return n
 }
@@ -970,8 +970,8 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.Error_ != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Error_)
+	if m.Error != nil {
+		b = e.AppendLeaf(append(b, 0x0a), m.Error)
 	}
 	return append(b, m.unknownFields...)
 }
@@ -987,7 +987,7 @@ func (m *Any) DecodeFields(d *codec.Decoder, pos, end int) int {
 		tag, pos = codec.ReadVarint(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // error
-			m.Error_, pos = codec.ReadMessage(d, b, pos, m.Error_)
+			m.Error, pos = codec.ReadMessage(d, b, pos, m.Error)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
 		}
@@ -1003,7 +1003,7 @@ func (m *Any) Equal(x *Any) bool {
 	if m == nil || x == nil {
 		return m == x
 	}
-	return m.Error_.Equal(x.Error_) &&
+	return m.Error.Equal(x.Error) &&
 		bytes.Equal(m.unknownFields, x.unknownFields)
 }
 
@@ -1013,7 +1013,7 @@ func (m *Any) Clone() *Any {
 		return nil
 	}
 	c := *m
-	c.Error_ = m.Error_.Clone()
+	c.Error = m.Error.Clone()
 	c.unknownFields = bytes.Clone(m.unknownFields)
 	return &c
 }

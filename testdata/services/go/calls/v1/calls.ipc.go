@@ -178,7 +178,8 @@ func (m *Response) Clone() *Response {
 
 // Failed is the message calls.v1.Failed.
 type Failed struct {
-	Why string `protobuf:"bytes,1,opt,name=why"`
+	Why    string `protobuf:"bytes,1,opt,name=why"`
+	Error_ string `protobuf:"bytes,2,opt,name=error"`
 
 	unknownFields []byte
 }
@@ -205,6 +206,13 @@ func (m *Failed) GetWhy() string {
 	return ""
 }
 
+func (m *Failed) GetError_() string {
+	if m != nil {
+		return m.Error_
+	}
+	return ""
+}
+
 // Size returns the number of bytes that MarshalAppend appends.
 func (m *Failed) Size() int { return m.SizeFields(nil) }
 
@@ -216,6 +224,9 @@ func (m *Failed) SizeFields(e *codec.Encoder) int {
 	n := len(m.unknownFields)
 	if m.Why != "" {
 		n += 1 + codec.SizeBytes(len(m.Why))
+	}
+	if m.Error_ != "" {
+		n += 1 + codec.SizeBytes(len(m.Error_))
 	}
 	return n
 }
@@ -235,6 +246,9 @@ func (m *Failed) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m.Why != "" {
 		b = e.AppendString(append(b, 0x0a), m.Why)
 	}
+	if m.Error_ != "" {
+		b = e.AppendString(append(b, 0x12), m.Error_)
+	}
 	return append(b, m.unknownFields...)
 }
 
@@ -250,6 +264,8 @@ func (m *Failed) DecodeFields(d *codec.Decoder, pos, end int) int {
 		switch tag {
 		case 1<<3 | codec.WireBytes: // why
 			m.Why, pos = d.ReadString(b, pos)
+		case 2<<3 | codec.WireBytes: // error
+			m.Error_, pos = d.ReadString(b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
 		}
@@ -266,6 +282,7 @@ func (m *Failed) Equal(x *Failed) bool {
 		return m == x
 	}
 	return m.Why == x.Why &&
+		m.Error_ == x.Error_ &&
 		bytes.Equal(m.unknownFields, x.unknownFields)
 }
 
@@ -591,14 +608,15 @@ const _ = ipc.Supports1
 
 // file_calls_v1_calls_proto is the descriptor of calls/v1/calls.proto, in the form of gzip.
 var file_calls_v1_calls_proto = []byte("" +
-	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\xd0\x02/\xfd\n" +
+	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\xe6\x02\x19\xfd\n" +
 	"\x14calls/v1/calls.proto\x12\bcalls.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf" +
 	"/empty.proto\x1a\x17ipcgen/v1/options.proto\"\t\n" +
 	"\aRequest\"\n" +
 	"\n" +
-	"\bResponse\"\x1a\n" +
+	"\bResponse\"0\n" +
 	"\x06Failed\x12\x10\n" +
-	"\x03why\x18\x01 \x01(\tR\x03why\"%\n" +
+	"\x03why\x18\x01 \x01(\tR\x03why\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"%\n" +
 	"\x05Worse\x1a\x1c\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code2\t\n" +
@@ -613,4 +631,4 @@ var file_calls_v1_calls_proto = []byte("" +
 	"\x06Upload\x12\x11.calls.v1.Request\x1a\x12.calls.v1.Response(\x01\x121\n" +
 	"\x04Both\x12\x11.calls.v1.Request\x1a\x12.calls.v1.Response(\x010\x01\x12A\n" +
 	"\x04Note\x12\x19.google.protobuf.Duration\x1a\x16.google.protobuf.Empty\"\x06\xe2\xea\x18\x02\b\x01\x1a\b\xe2\xea\x18\x04\x12\x02\bZB8Z6gi" +
-	"thub.com/ipcgen/ipcgen/testdata/services/go/calls/v1b\x06proto3\xad\xbah\xc2\xd0\x02\x00\x00")
+	"thub.com/ipcgen/ipcgen/testdata/services/go/calls/v1b\x06proto3\xd6v\\\xb6\xe6\x02\x00\x00")
