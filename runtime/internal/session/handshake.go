@@ -139,8 +139,10 @@ func (s *Session) readMore() error {
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return endf(NoHandshake, "the peer's HELLO did not come within %v: is it an ipcgen peer?", s.limits.Handshake)
-	case errors.Is(err, io.EOF):
+	case err == io.EOF:
 		return endf(PeerGone, "the peer closed the connection during the handshake")
+	case errors.Is(err, io.EOF):
+		return endf(PeerGone, "the peer closed the connection during the handshake: %w", err)
 	case err == nil:
 		return endf(Broken, "reading: no bytes and no error")
 	default:

@@ -61,6 +61,7 @@ func (p *pace) stop(t time.Time) {
 type remoteSlot struct {
 	generation uint16
 	in         *Incoming
+	answered   uint64 // where in the bytes of the session its last STATUS ends
 }
 
 // An Incoming is a call of the peer. It is the context of its handler: it ends when the call's deadline passes, the
@@ -131,6 +132,10 @@ func (s *Session) handleCall(h frame.Header, payload []byte) error {
 	slot := &s.remote[h.Stream.Slot()]
 	if slot.in != nil {
 		return fmt.Errorf("on slot %d, whose last call has not been answered", h.Stream.Slot())
+	}
+	if slot.answered > s.handed {
+		// Else a peer that reads nothing could have answers pile up, a slot at a time.
+		return fmt.Errorf("on slot %d, whose last call's answer has not been sent", h.Stream.Slot())
 	}
 	if h.Stream.Generation() != frame.NextGeneration(slot.generation) {
 		return fmt.Errorf("on slot %d with generation %d after %d", h.Stream.Slot(), h.Stream.Generation(), slot.generation)
@@ -402,6 +407,7 @@ func (s *Session) appendSuccess(in *Incoming, message []byte) {
 	h.Length = uint32(len(s.out) - n - frame.HeaderSize)
 	h.Put(s.out[n:])
 	s.queued += uint64(len(s.out) - n)
+	s.remote[in.id.Slot()].answered = s.queued
 }
 
 // appendStatus queues the STATUS of a call that failed, cut to its limits. Called with the mutex held.
@@ -420,6 +426,7 @@ func (s *Session) appendStatus(in *Incoming, f *Failure) {
 		body = p.Append(nil)
 	}
 	s.appendFrame(h, body)
+	s.remote[in.id.Slot()].answered = s.queued
 }
 
 // handleCancel ends the context of a call that its caller gave up.

@@ -308,8 +308,10 @@ func (s *Session) lostCall(c *Call) *Failure {
 // ioError names the reason behind an error of the connection.
 func ioError(what string, err error) *EndError {
 	switch {
-	case errors.Is(err, io.EOF):
+	case err == io.EOF:
 		return endf(PeerGone, "the peer closed the connection or died")
+	case errors.Is(err, io.EOF): // the transport knows more: how a child ended
+		return endf(PeerGone, "the peer closed the connection or died: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return endf(PeerGone, "the peer closed the connection or died in the middle of a frame")
 	case goneError(err):
