@@ -315,11 +315,40 @@ func wipe(v reflect.Value) {
 // TestTruncated cuts a message at each byte: nothing panics, and what is accepted is what the library accepts.
 func TestTruncated(t *testing.T) {
 	each(t, func(t *testing.T, s *subject) {
-		_, in := random(t, s.desc, 7)
-		for n := range in[:min(len(in), 3000)] {
+		in := small(t, s.desc, 7)
+		for n := range in {
 			checkDecoding(t, s, in[:n])
 		}
 	})
+}
+
+// TestDamaged changes some bytes of messages.
+func TestDamaged(t *testing.T) {
+	each(t, func(t *testing.T, s *subject) {
+		for seed := range uint64(1000) {
+			r := rand.New(rand.NewPCG(seed, 2))
+			in := small(t, s.desc, seed)
+			for range 1 + r.IntN(3) {
+				switch at := r.IntN(len(in) + 1); r.IntN(3) {
+				case 0:
+					in = slices.Insert(in, at, byte(r.Uint32()))
+				case 1:
+					in = slices.Delete(in, at, min(at+1, len(in)))
+				default:
+					in = slices.Replace(in, at, min(at+1, len(in)), byte(r.Uint32()>>r.IntN(8)))
+				}
+			}
+			checkDecoding(t, s, in)
+		}
+	})
+}
+
+// small returns the bytes of a random message that holds few others.
+func small(t testing.TB, desc protoreflect.MessageDescriptor, seed uint64) []byte {
+	t.Helper()
+	m := dynamicpb.NewMessage(desc)
+	fill(rand.New(rand.NewPCG(seed, 3)), m, 1)
+	return canonical(t, m)
 }
 
 // checkDecoding decodes b both ways.
@@ -362,8 +391,7 @@ func FuzzDecode(f *testing.F) {
 	all := subjects(f)
 	for i, s := range all {
 		for seed := range uint64(3) {
-			_, b := random(f, s.desc, seed)
-			f.Add(byte(i), b)
+			f.Add(byte(i), small(f, s.desc, seed))
 		}
 	}
 	f.Fuzz(func(t *testing.T, which byte, b []byte) {
