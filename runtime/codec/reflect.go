@@ -62,8 +62,8 @@ func structFields(v reflect.Value) []structField {
 	return fields
 }
 
-// fieldName returns the schema's name of the field of m that has the tag; "" if there is none.
-func fieldName(m any, tag uint64) string {
+// findField returns the field of m for which match holds, and the type that holds it: m's or that of a oneof's member.
+func findField(m any, match func(fieldTag) bool) (string, reflect.Type) {
 	types := []reflect.Type{reflect.TypeOf(m).Elem()}
 	if o, ok := m.(interface{ XXX_OneofWrappers() []any }); ok {
 		for _, w := range o.XXX_OneofWrappers() {
@@ -72,12 +72,36 @@ func fieldName(m any, tag uint64) string {
 	}
 	for _, t := range types {
 		for i := range t.NumField() {
-			if f, ok := parseTag(t.Field(i).Tag.Get("protobuf")); ok && uint64(f.number) == tag>>3 {
-				return f.name
+			if f, ok := parseTag(t.Field(i).Tag.Get("protobuf")); ok && match(f) {
+				return f.name, t.Field(i).Type
 			}
 		}
 	}
-	return ""
+	return "", nil
+}
+
+// fieldName returns the schema's name of the field of m that has the tag; "" if there is none.
+func fieldName(m any, tag uint64) string {
+	name, _ := findField(m, func(f fieldTag) bool { return uint64(f.number) == tag>>3 })
+	return name
+}
+
+// HasPath says that a generated message has a field at the path of names that the schema gives, "owner.name", in itself
+// or in the messages of its fields, lists and maps left out.
+func HasPath(m Message, path string) bool {
+	var at any = m
+	for name := range strings.SplitSeq(path, ".") {
+		t := reflect.TypeOf(at)
+		if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+			return false
+		}
+		_, field := findField(at, func(f fieldTag) bool { return f.name == name })
+		if field == nil {
+			return false
+		}
+		at = reflect.Zero(field).Interface()
+	}
+	return true
 }
 
 func index(i int) string { return "[" + strconv.Itoa(i) + "]" }

@@ -23,6 +23,18 @@ func NewStruct(fields map[string]any) (*Struct, error) {
 	return s, nil
 }
 
+// NewListValue returns items as a ListValue. See NewValue for what they may be.
+func NewListValue(items []any) (*ListValue, error) {
+	l := &ListValue{Values: make([]*Value, len(items))}
+	for i, item := range items {
+		var err error
+		if l.Values[i], err = NewValue(item); err != nil {
+			return nil, fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	return l, nil
+}
+
 // NewValue returns v as a Value: nil, a bool, any integer or float, a string, []byte (which becomes its base64, as JSON
 // has it), []any or map[string]any. Integers above 2^53 lose their last digits, as they do in JSON.
 func NewValue(v any) (*Value, error) {
@@ -42,14 +54,8 @@ func NewValue(v any) (*Value, error) {
 		s, err := NewStruct(v)
 		return &Value{Kind: &Value_StructValue{StructValue: s}}, err
 	case []any:
-		l := &ListValue{Values: make([]*Value, len(v))}
-		for i, item := range v {
-			var err error
-			if l.Values[i], err = NewValue(item); err != nil {
-				return nil, fmt.Errorf("element %d: %w", i, err)
-			}
-		}
-		return &Value{Kind: &Value_ListValue{ListValue: l}}, nil
+		l, err := NewListValue(v)
+		return &Value{Kind: &Value_ListValue{ListValue: l}}, err
 	}
 	n, ok := number(v)
 	switch {
@@ -112,11 +118,16 @@ func (m *Value) AsAny() any {
 	case *Value_StructValue:
 		return k.StructValue.AsMap()
 	case *Value_ListValue:
-		items := make([]any, len(k.ListValue.GetValues()))
-		for i, v := range k.ListValue.GetValues() {
-			items[i] = v.AsAny()
-		}
-		return items
+		return k.ListValue.AsSlice()
 	}
 	return nil
+}
+
+// AsSlice returns the items as Go values: see Value.AsAny.
+func (m *ListValue) AsSlice() []any {
+	items := make([]any, len(m.GetValues()))
+	for i, v := range m.GetValues() {
+		items[i] = v.AsAny()
+	}
+	return items
 }

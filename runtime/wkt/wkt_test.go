@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/wkt"
+	"github.com/ipcgen/ipcgen/runtime/wkt/descriptor"
 )
 
 func ExampleTimestamp() {
@@ -27,19 +30,42 @@ func ExampleStruct() {
 }
 
 func ExampleAny() {
-	any, err := wkt.NewAny("google.protobuf.Duration", wkt.NewDuration(90*time.Second))
+	packed, err := wkt.NewAny(wkt.NewDuration(90 * time.Second))
 	if err != nil {
 		panic(err)
 	}
 	var d wkt.Duration
-	if err := any.UnpackTo("google.protobuf.Duration", &d); err != nil {
+	if err := packed.UnpackTo(&d); err != nil {
 		panic(err)
 	}
-	fmt.Println(any.MessageName(), d.AsDuration())
-	fmt.Println(any.UnpackTo("google.protobuf.Empty", &wkt.Empty{}))
+	fmt.Println(packed.MessageName(), d.AsDuration())
+	fmt.Println(packed.UnpackTo(&wkt.Empty{}))
 	// Output:
 	// google.protobuf.Duration 1m30s
 	// unpacking google.protobuf.Empty: "google.protobuf.Duration" is inside
+}
+
+func ExampleFieldMask() {
+	mask, err := wkt.NewFieldMask(&wkt.Type{}, "source_context.file_name", "name", "source_context")
+	if err != nil {
+		panic(err)
+	}
+	mask.Normalize()
+	fmt.Println(mask.Paths)
+	_, err = wkt.NewFieldMask(&wkt.Type{}, "fields.name")
+	fmt.Println(err)
+	// Output:
+	// [name source_context]
+	// field mask: "fields.name" is not a field of google.protobuf.Type
+}
+
+func ExampleStringValue() {
+	for _, name := range []*wkt.StringValue{nil, wkt.NewStringValue("")} {
+		fmt.Printf("%t %q\n", name != nil, name.GetValue())
+	}
+	// Output:
+	// false ""
+	// true ""
 }
 
 func TestDuration(t *testing.T) {
@@ -110,5 +136,56 @@ func TestValue(t *testing.T) {
 		if _, err := wkt.NewValue(v); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error that has %q", err, want)
 		}
+	}
+}
+
+func TestAny(t *testing.T) {
+	full, err := wkt.NewAny(&wkt.Any{TypeUrl: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.TypeUrl != "type.googleapis.com/google.protobuf.Any" || !full.MessageIs(&wkt.Any{}) || full.MessageIs(&wkt.Empty{}) {
+		t.Errorf("got %v", full)
+	}
+	if full.TypeUrl = "google.protobuf.Any"; full.UnpackTo(&wkt.Any{}) != nil {
+		t.Error("a type URL without a slash is not understood")
+	}
+	if nested, err := wkt.NewAny(&descriptor.DescriptorProto_ExtensionRange{}); err != nil || nested.MessageName() != "google.protobuf.DescriptorProto.ExtensionRange" {
+		t.Errorf("got %v, %v", nested, err)
+	}
+	var none *wkt.Any
+	if err := none.UnpackTo(&wkt.Any{}); err == nil || none.MessageIs(foreign{}) {
+		t.Errorf("nil holds a message: %v", err)
+	}
+	if _, err := wkt.NewAny(foreign{}); err == nil || !strings.Contains(err.Error(), "wkt_test.foreign") {
+		t.Errorf("a message that ipcgen has not generated: got %v, want an error that names its type", err)
+	}
+	if err := (&wkt.Any{TypeUrl: "/google.protobuf.Empty", Value: []byte{0x80}}).UnpackTo(&wkt.Empty{}); err == nil || !strings.Contains(err.Error(), "offset 0") {
+		t.Errorf("bytes that are none: got %v, want an error that says where", err)
+	}
+	bad := &wkt.StringValue{Value: "\xff"}
+	if _, err := wkt.NewAny(bad); err == nil || !strings.Contains(err.Error(), "packing google.protobuf.StringValue") {
+		t.Errorf("what cannot be encoded: got %v, want an error that names it", err)
+	}
+}
+
+// foreign is a message of somebody else's.
+type foreign struct{ codec.Message }
+
+func TestFieldMask(t *testing.T) {
+	for path, want := range map[string]bool{
+		"name": true, "syntax": true, "fields": true, "source_context": true, "source_context.file_name": true,
+		"": false, ".": false, "name.": false, "Name": false, "fields.name": false, "name.x": false, "source_context.x": false,
+	} {
+		if err := (&wkt.FieldMask{Paths: []string{path}}).CheckValid((*wkt.Type)(nil)); (err == nil) != want {
+			t.Errorf("%q: got %v, want valid %t", path, err, want)
+		}
+	}
+	if err := (&wkt.FieldMask{Paths: []string{"null_value", "struct_value.fields"}}).CheckValid(&wkt.Value{}); err != nil {
+		t.Errorf("members of a oneof: %v", err)
+	}
+	m := &wkt.FieldMask{Paths: []string{"b.c", "a", "b", "bb", "a", "b.c.d"}}
+	if m.Normalize(); !slices.Equal(m.Paths, []string{"a", "b", "bb"}) {
+		t.Errorf("Normalize leaves %q", m.Paths)
 	}
 }
