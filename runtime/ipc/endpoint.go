@@ -63,7 +63,7 @@ func (l Limits) internal() session.Limits {
 //	tls:HOST:PORT         TCP with TLS, which needs an Endpoint's TLS
 //	stdio:                this process's stdin and stdout, for a program that its peer started
 //	fd:N, fd:R,W          inherited descriptors: a socket, or one to read and one to write
-//	fifo:PATH             a pair of FIFOs, PATH.in and PATH.out
+//	fifo:PATH             FIFOs: PATH.in and PATH.out, a new pair for each session, and the file PATH.lock
 //	exec:PROGRAM ARGS     starts a program that speaks on its stdin and stdout
 func Dial(ctx context.Context, address string, services ...Service) (*Conn, error) {
 	return (&Endpoint{Services: services}).Dial(ctx, address)
