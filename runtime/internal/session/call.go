@@ -110,6 +110,7 @@ func (s *Session) await(ctx context.Context, c *Call) *Failure {
 		}
 	}
 	if c.failure != nil {
+		c.drop() // what came before it, for which room may be reserved
 		return c.failure
 	}
 	return c.answer()
@@ -149,13 +150,21 @@ func (s *Session) ring() {
 
 // answer fills res from DATA frames when the message was too large for the STATUS. Called with the mutex held.
 func (c *Call) answer() *Failure {
-	if c.answered || c.res == nil {
+	if c.res == nil {
+		return nil
+	}
+	n := len(c.items)
+	if c.answered {
+		n++
+	}
+	switch {
+	case n != 1:
+		c.drop()
+		return failf(CodeInternal, "the peer answered a call of one response with %d", n)
+	case c.answered:
 		return nil
 	}
 	s := c.s
-	if len(c.items) != 1 {
-		return failf(CodeInternal, "the peer answered a call of one response with %d", len(c.items))
-	}
 	it := c.items[0]
 	c.items = nil
 	s.release(it.room)

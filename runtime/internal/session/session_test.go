@@ -663,6 +663,38 @@ func TestOnlyStatusEndsResponses(t *testing.T) {
 	c.Cancel()
 }
 
+// TestResponsesThatAreNotWanted: a call of one response fails where there are more, and keeps nothing of a response that
+// came before it failed.
+func TestResponsesThatAreNotWanted(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  frame.Header
+		body []byte
+		want uint32
+	}{
+		"a second response": {frame.Header{Flags: frame.Msg | frame.End}, []byte("y"), CodeInternal},
+		"an error":          {frame.Header{Flags: frame.End, Arg: 5}, nil, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, p := script(t)
+			failed := make(chan *Failure, 1)
+			go func() { failed <- s.Unary(t.Context(), Outgoing{Method: mEcho}, text("x"), new(blob)) }()
+			c.end.Type, c.end.Stream = frame.Status, p.expect(frame.Call).Stream
+			p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: c.end.Stream}, 0, 0x50, 0, 0, 'x')
+			p.send(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: c.end.Stream}, make([]byte, 0x5000-1)...)
+			var head frame.StatusPayload
+			p.send(c.end, append(head.Append(nil), c.body...)...)
+			if f := <-failed; f == nil || f.Code != c.want {
+				t.Errorf("got %v, want the code %d", f, c.want)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.reserved != 0 {
+				t.Errorf("%d bytes are still reserved", s.reserved)
+			}
+		})
+	}
+}
+
 // TestBadPeers: whatever a peer does wrong, the session ends with the reason, and nothing hangs.
 func TestBadPeers(t *testing.T) {
 	good := hello(goodHello)
