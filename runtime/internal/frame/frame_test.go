@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -95,8 +96,15 @@ func TestMetadataLimits(t *testing.T) {
 	}
 }
 
+// fuzzFrame is the longest payload of FuzzParse, and of its corpus.
+const fuzzFrame = 1 << 16
+
 // FuzzParse: whatever parses is written back as the same bytes.
 func FuzzParse(f *testing.F) {
+	accepted, refused := corpus(f)
+	for _, b := range slices.Concat(accepted, refused) {
+		f.Add(b)
+	}
 	call := CallPayload{Method: 1, Metadata: Metadata{"a": "b"}}
 	payload := call.Append(nil)
 	f.Add(append(Header{Type: Call, Flags: Msg, Length: uint32(len(payload)), Stream: NewStreamID(0, 0, 1)}.Append(nil), payload...))
@@ -107,7 +115,7 @@ func FuzzParse(f *testing.F) {
 		if len(b) < HeaderSize {
 			return
 		}
-		h, err := Parse(b, 1<<16)
+		h, err := Parse(b, fuzzFrame)
 		if err != nil {
 			return
 		}
