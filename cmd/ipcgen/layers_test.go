@@ -22,6 +22,7 @@ var layers = []string{
 	"runtime/internal/session",
 	"runtime/wkt",
 	"runtime/wkt/descriptor",
+	"runtime/protobuf",
 	"runtime/ipc",
 	// What generates.
 	"idl/diag",
@@ -48,7 +49,7 @@ var towers = [2]func(string) bool{
 // doors are the packages outside the standard library, and who alone may import them.
 var doors = map[string][]string{
 	"github.com/bufbuild/protocompile": {"idl/load"},
-	"google.golang.org/protobuf":       {"idl/load", "cmd/protoc-gen-ipcgen"},
+	"google.golang.org/protobuf":       {"idl/load", "cmd/protoc-gen-ipcgen", "runtime/protobuf"},
 	"github.com/dave/jennifer":         {"gen/golang"},
 	"github.com/urfave/cli/v2":         {"cmd/ipcgen"},
 	"go.yaml.in/yaml/v3":               {"cmd/ipcgen"},
