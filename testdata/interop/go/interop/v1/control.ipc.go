@@ -255,9 +255,7 @@ func (m *ServeResponse) Clone() *ServeResponse {
 
 // StopRequest is the message interop.v1.StopRequest.
 type StopRequest struct {
-	GraceMs uint32 `protobuf:"varint,1,opt,name=grace_ms"` // for running calls; 0 is the default of the language
-
-	unknownFields []byte
+	unknownFields []byte `protobuf:"-"`
 }
 
 // Reset makes m empty.
@@ -272,13 +270,6 @@ func (*StopRequest) ProtoMessage() {}
 // Descriptor returns the compressed descriptor of the file, and where m stands in it.
 func (*StopRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{2} }
 
-func (m *StopRequest) GetGraceMs() uint32 {
-	if m != nil {
-		return m.GraceMs
-	}
-	return 0
-}
-
 // Size returns the number of bytes that MarshalAppend appends.
 func (m *StopRequest) Size() int { return m.SizeFields(nil) }
 
@@ -287,11 +278,7 @@ func (m *StopRequest) SizeFields(e *codec.Encoder) int {
 	if m == nil {
 		return 0
 	}
-	n := len(m.unknownFields)
-	if m.GraceMs != 0 {
-		n += 1 + codec.SizeVarint(uint64(m.GraceMs))
-	}
-	return n
+	return len(m.unknownFields)
 }
 
 // MarshalAppend appends the wire format of m to b.
@@ -306,9 +293,6 @@ func (m *StopRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.GraceMs != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.GraceMs))
-	}
 	return append(b, m.unknownFields...)
 }
 
@@ -322,8 +306,6 @@ func (m *StopRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
 		var tag uint64
 		tag, pos = codec.ReadVarint(b, pos)
 		switch tag {
-		case 1<<3 | codec.WireVarint: // grace_ms
-			m.GraceMs, pos = codec.ReadUint32(b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
 		}
@@ -339,8 +321,7 @@ func (m *StopRequest) Equal(x *StopRequest) bool {
 	if m == nil || x == nil {
 		return m == x
 	}
-	return m.GraceMs == x.GraceMs &&
-		bytes.Equal(m.unknownFields, x.unknownFields)
+	return bytes.Equal(m.unknownFields, x.unknownFields)
 }
 
 // Clone returns a copy of m that shares nothing with it; nil for nil.
@@ -600,6 +581,8 @@ type Options struct {
 	Certificate string `protobuf:"bytes,5,opt,name=certificate"`
 	Key         string `protobuf:"bytes,6,opt,name=key"`
 	Authorities string `protobuf:"bytes,7,opt,name=authorities"`
+	// How long calls that run may take when this side ends a session gracefully.
+	GraceMs uint32 `protobuf:"varint,8,opt,name=grace_ms"`
 
 	unknownFields []byte
 }
@@ -665,6 +648,13 @@ func (m *Options) GetAuthorities() string {
 	return ""
 }
 
+func (m *Options) GetGraceMs() uint32 {
+	if m != nil {
+		return m.GraceMs
+	}
+	return 0
+}
+
 // Size returns the number of bytes that MarshalAppend appends.
 func (m *Options) Size() int { return m.SizeFields(nil) }
 
@@ -694,6 +684,9 @@ func (m *Options) SizeFields(e *codec.Encoder) int {
 	}
 	if m.Authorities != "" {
 		n += 1 + codec.SizeBytes(len(m.Authorities))
+	}
+	if m.GraceMs != 0 {
+		n += 1 + codec.SizeVarint(uint64(m.GraceMs))
 	}
 	return n
 }
@@ -731,6 +724,9 @@ func (m *Options) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m.Authorities != "" {
 		b = e.AppendString(append(b, 0x3a), m.Authorities)
 	}
+	if m.GraceMs != 0 {
+		b = codec.AppendVarint(append(b, 0x40), uint64(m.GraceMs))
+	}
 	return append(b, m.unknownFields...)
 }
 
@@ -758,6 +754,8 @@ func (m *Options) DecodeFields(d *codec.Decoder, pos, end int) int {
 			m.Key, pos = d.ReadString(b, pos)
 		case 7<<3 | codec.WireBytes: // authorities
 			m.Authorities, pos = d.ReadString(b, pos)
+		case 8<<3 | codec.WireVarint: // grace_ms
+			m.GraceMs, pos = codec.ReadUint32(b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
 		}
@@ -780,6 +778,7 @@ func (m *Options) Equal(x *Options) bool {
 		m.Certificate == x.Certificate &&
 		m.Key == x.Key &&
 		m.Authorities == x.Authorities &&
+		m.GraceMs == x.GraceMs &&
 		bytes.Equal(m.unknownFields, x.unknownFields)
 }
 
@@ -2730,15 +2729,14 @@ var file_interop_v1_control_proto = []byte("" +
 	"\aoptions\x18\x02 \x01(\v2\x13.interop.v1.OptionsR\aoptions\"Z\n" +
 	"\rServeResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12/\n" +
-	"\afailure\x18\x02 \x01(\v2\x15.interop.v1.NoSessionR\afailure\"(\n" +
-	"\vStopRequest\x12\x19\n" +
-	"\bgrace_ms\x18\x01 \x01(\rR\agraceMs\"V\n" +
+	"\afailure\x18\x02 \x01(\v2\x15.interop.v1.NoSessionR\afailure\"\r\n" +
+	"\vStopRequest\"V\n" +
 	"\vDialRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12-\n" +
 	"\aoptions\x18\x02 \x01(\v2\x13.interop.v1.OptionsR\aoptions\"Y\n" +
 	"\fDialResponse\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12/\n" +
-	"\afailure\x18\x02 \x01(\v2\x15.interop.v1.NoSessionR\afailure\"\xcb\x01\n" +
+	"\afailure\x18\x02 \x01(\v2\x15.interop.v1.NoSessionR\afailure\"\xe6\x01\n" +
 	"\aOptions\x12\x1f\n" +
 	"\vmax_message\x18\x01 \x01(\rR\n" +
 	"maxMessage\x12\x1b\n" +
@@ -2747,7 +2745,8 @@ var file_interop_v1_control_proto = []byte("" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12 \n" +
 	"\vcertificate\x18\x05 \x01(\tR\vcertificate\x12\x10\n" +
 	"\x03key\x18\x06 \x01(\tR\x03key\x12 \n" +
-	"\vauthorities\x18\a \x01(\tR\vauthorities\"=\n" +
+	"\vauthorities\x18\a \x01(\tR\vauthorities\x12\x19\n" +
+	"\bgrace_ms\x18\b \x01(\rR\agraceMs\"=\n" +
 	"\tNoSession\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\rR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"+\n" +
@@ -2822,4 +2821,4 @@ var file_interop_v1_control_proto = []byte("" +
 	"\x04Open\x12\x17.interop.v1.OpenRequest\x1a\x16.google.protobuf.Empty\x12E\n" +
 	"\bProgress\x12\x1b.interop.v1.ProgressRequest\x1a\x1c.interop.v1.ProgressResponse\x12<\n" +
 	"\aObserve\x12\x16.google.protobuf.Empty\x1a\x17.interop.v1.Observation0\x01BCZAgithub.com/ipcgen" +
-	"/ipcgen/testdata/interop/go/interop/v1;interopv1b\x06proto3\xb2(A\xe9r\v\x00\x00")
+	"/ipcgen/testdata/interop/go/interop/v1;interopv1b\x06proto3N#\u060cr\v\x00\x00")
