@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
 	"github.com/ipcgen/ipcgen/runtime/internal/session"
@@ -65,7 +64,7 @@ func (m *Method) outgoing(ctx context.Context) session.Outgoing {
 	}
 	if m.timeout > 0 {
 		if _, ok := ctx.Deadline(); !ok {
-			o.Deadline = time.Now().Add(m.timeout)
+			o.Timeout = m.timeout
 		}
 	}
 	if t, ok := ctx.Value(trailersKey{}).(*Metadata); ok {
@@ -110,8 +109,8 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 	}
 	o := m.outgoing(ctx)
 	st := &RawStream{ctx: ctx, m: m, end: end, trailers: o.Trailers, cancel: func() {}}
-	if !o.Deadline.IsZero() {
-		st.ctx, st.cancel = context.WithDeadline(ctx, o.Deadline)
+	if o.Timeout > 0 {
+		st.ctx, st.cancel = context.WithTimeout(ctx, o.Timeout)
 	}
 	call, f := c.s.Open(st.ctx, o, req, req != nil)
 	if f != nil {

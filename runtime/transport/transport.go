@@ -36,6 +36,14 @@ type TryWriter interface {
 	TryWrite(b []byte) (n int, err error)
 }
 
+// A MemoryWriter is a TryWriter that copies into memory which the other end reads. It takes so little time that a session
+// writes without letting go of what it guards.
+type MemoryWriter interface {
+	TryWriter
+	// Memory does nothing: it says that this is one.
+	Memory()
+}
+
 // Peer is who is at the other end of a Conn, as the operating system tells it.
 type Peer struct {
 	// Address is where the peer is, in the syntax of addresses: "unix:/run/echo.sock", "tcp:127.0.0.1:4242".

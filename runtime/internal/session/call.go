@@ -15,8 +15,8 @@ import (
 type Outgoing struct {
 	Method   uint64
 	Metadata frame.Metadata
-	// Deadline is when the call fails if it is not over, beside the context's; zero is none.
-	Deadline time.Time
+	// Timeout is how long the call may take, beside the context's deadline; zero is without limit.
+	Timeout time.Duration
 	// Trailers, when not nil, gets the trailers of the answer.
 	Trailers *frame.Metadata
 }
@@ -40,7 +40,7 @@ type Call struct {
 	unary    bool
 	res      codec.Message // of a unary call, decoded by whoever reads
 	mark     uint64        // where in the bytes of the session it begins
-	deadline time.Time     // when the alarm ends the wait; zero is never
+	deadline int64         // when the alarm ends the wait, of nanos; 0 is never
 
 	// Guarded by the session's mutex.
 	finished  bool // STATUS has come, or the session ended
@@ -59,54 +59,40 @@ func (c *Call) ready() bool {
 func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message) *Failure {
 	c, _ := s.calls.Get().(*Call)
 	if c == nil {
-		c = &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
+		c = new(Call)
 	}
-	c.unary, c.res, c.deadline = true, res, o.Deadline
-	if f := s.open(ctx, c, o, req, true); f != nil {
-		return f
+	c.unary, c.res = true, res
+	first, f := c.prepare(ctx, s, o, req)
+	s.mu.Lock()
+	if f == nil {
+		f = s.open(ctx, c, first, true)
 	}
-	f := s.await(ctx, c)
-	if f != nil && f.abandoned {
-		return f
+	if f == nil {
+		f = s.await(ctx, c)
 	}
-	if o.Trailers != nil {
+	again := c.finished && !c.abandoned && !c.listed && (c.arrivals == nil || !c.starving)
+	s.mu.Unlock()
+	if o.Trailers != nil && !c.abandoned {
 		*o.Trailers = c.trailers
 	}
-	s.recycle(c)
+	if again { // nobody else knows c any more
+		*c = Call{stream: stream{recvWait: c.recvWait, sendWait: c.sendWait, scratch: c.scratch}}
+		s.calls.Put(c)
+	}
 	return f
 }
 
-// recycle keeps c for the next call. The reader has let go of it, unless the session has it in a list.
-func (s *Session) recycle(c *Call) {
-	if c.listed || c.starving {
-		return
-	}
-	recv, send, scratch := c.recvWait, c.sendWait, c.scratch
-	for _, w := range []waiter{recv, send} {
-		select {
-		case <-w.ch: // a wake-up that came too late to be seen
-		default:
-		}
-	}
-	*c = Call{stream: stream{recvWait: recv, sendWait: send, scratch: scratch}}
-	s.calls.Put(c)
-}
-
-// await waits for the answer of a unary call.
+// await waits for the answer of a unary call. Called and returns with the mutex held.
 func (s *Session) await(ctx context.Context, c *Call) *Failure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.setAlarm(c.deadline)
 	for !c.finished {
-		err := s.wait(ctx, c.recvWait, c)
+		err := s.wait(ctx, &c.recvWait, c)
 		if err == nil && c.late {
 			err = context.DeadlineExceeded
 		}
 		if err != nil && !c.finished {
 			s.abandon(c, err)
-			f := contextFailure(err)
-			f.abandoned = true
-			return f
+			return contextFailure(err)
 		}
 	}
 	if c.failure != nil {
@@ -116,35 +102,35 @@ func (s *Session) await(ctx context.Context, c *Call) *Failure {
 	return c.answer()
 }
 
-// setAlarm sees to it that a call is told when its deadline, t, has passed. One timer serves all calls, and it is not
+// setAlarm sees to it that a call is told when its deadline, at, has passed. One timer serves all calls, and it is not
 // set back when a call ends in time: a call that has a deadline costs no more than one that has none. Called with the
 // mutex held.
-func (s *Session) setAlarm(t time.Time) {
-	if t.IsZero() || (!s.alarmAt.IsZero() && !t.Before(s.alarmAt)) || s.ended != nil {
+func (s *Session) setAlarm(at int64) {
+	if at == 0 || (s.alarmAt != 0 && at >= s.alarmAt) || s.ended != nil {
 		return
 	}
-	s.alarmAt = t
-	s.alarm.Reset(time.Until(t))
+	s.alarmAt = at
+	s.alarm.Reset(time.Duration(at - nanos()))
 }
 
 // ring tells the calls whose deadlines have passed, and sets the alarm for the next one.
 func (s *Session) ring() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, next := time.Now(), time.Time{}
+	now, next := nanos(), int64(0)
 	for i := range s.local {
 		c := s.local[i].call
 		switch {
-		case c == nil || c.deadline.IsZero() || c.late:
-		case !now.Before(c.deadline):
+		case c == nil || c.deadline == 0 || c.late:
+		case now >= c.deadline:
 			c.late = true
 			c.recvWait.notify()
 			s.toReader() // c's caller may be the one that reads
-		case next.IsZero() || c.deadline.Before(next):
+		case next == 0 || c.deadline < next:
 			next = c.deadline
 		}
 	}
-	s.alarmAt = time.Time{}
+	s.alarmAt = 0
 	s.setAlarm(next)
 }
 
@@ -153,7 +139,10 @@ func (c *Call) answer() *Failure {
 	if c.res == nil {
 		return nil
 	}
-	n := len(c.items)
+	n := 0
+	if c.arrivals != nil {
+		n = len(c.items)
+	}
 	if c.answered {
 		n++
 	}
@@ -185,77 +174,99 @@ func contextFailure(err error) *Failure {
 
 // Oneway sends a call that nobody waits for. It returns when the call is queued.
 func (s *Session) Oneway(ctx context.Context, o Outgoing, req codec.Message) *Failure {
-	c := &Call{unary: true, abandoned: true, stream: stream{discard: true, recvWait: newWaiter(), sendWait: newWaiter()}}
-	return s.open(ctx, c, o, req, true)
+	c := &Call{unary: true, abandoned: true, stream: stream{discard: true}}
+	first, f := c.prepare(ctx, s, o, req)
+	if f != nil {
+		return f
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open(ctx, c, first, true)
 }
 
 // Open starts a call of any other shape. Req is its first message, or nil; last says that no other follows. It ends
 // with Receive's error, or Cancel.
 func (s *Session) Open(ctx context.Context, o Outgoing, req codec.Message, last bool) (*Call, *Failure) {
-	c := &Call{stream: stream{recvWait: newWaiter(), sendWait: newWaiter()}}
-	if f := s.open(ctx, c, o, req, last); f != nil {
+	c := new(Call)
+	c.expect()
+	first, f := c.prepare(ctx, s, o, req)
+	if f != nil {
+		return nil, f
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.open(ctx, c, first, last); f != nil {
 		return nil, f
 	}
 	return c, nil
 }
 
-// open gets a slot and sends the CALL, with the request in it when it fits.
-func (s *Session) open(ctx context.Context, c *Call, o Outgoing, req codec.Message, last bool) *Failure {
+// A prepared is a CALL with room for a header before it.
+type prepared struct {
+	b       []byte
+	message int // where the request begins; 0: there is none
+}
+
+// prepare encodes the CALL of c.
+func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Message) (prepared, *Failure) {
 	head, f := s.callHead(ctx, o)
 	if f != nil {
-		return f
+		return prepared{}, f
 	}
-	b := append(c.scratch[:0], make([]byte, frame.HeaderSize)...)
-	b = head.Append(b)
-	message, flags := len(b), frame.Flags(0)
-	if req != nil {
-		var err error
-		if b, err = req.MarshalAppend(b); err != nil {
-			return notExecuted(CodeInternal, "encoding the request: %w", err)
-		}
-		if n := len(b) - message; n > s.agreed.maxMessage {
-			return notExecuted(CodeResourceExhausted, "request of %d bytes, over the limit of %d that both sides take", n, s.agreed.maxMessage)
-		}
-		flags = frame.Msg
+	if o.Timeout > 0 {
+		c.deadline = nanos() + int64(o.Timeout)
 	}
+	if c.scratch.b == nil {
+		c.scratch.b = make([]byte, 0, 256)
+	}
+	b := head.Append(c.scratch.b[:frame.HeaderSize])
+	if req == nil {
+		return prepared{b, 0}, nil
+	}
+	c.scratch.b = b[:0] // what stands in it stays before the message
+	message := len(b)
+	b, err := c.scratch.encode(req, message, s.agreed.maxMessage)
+	if err != nil {
+		f := unencoded(err)
+		f.NotExecuted = true
+		return prepared{}, f
+	}
+	return prepared{b, message}, nil
+}
+
+// open gets a slot and sends the CALL, with the request in it when it fits. Last says that no other request follows.
+// Called and returns with the mutex held.
+func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) *Failure {
+	var end, msg frame.Flags
 	if last {
-		flags |= frame.End
+		end = frame.End
 	}
-	apart := req != nil && len(b)-frame.HeaderSize > s.agreed.maxFrame
-	first := b
-	if apart {
-		first, flags = b[:message], 0
+	if first.message > 0 {
+		msg = frame.Msg
 	}
-	if f := s.enqueue(ctx, c, first, flags, !apart); f != nil {
+	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
+		return s.enqueue(ctx, c, first.b, msg|end, true)
+	}
+	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
 		return f
 	}
-	if apart {
-		end := frame.Flags(0)
-		if last {
-			end = frame.End
-		}
-		if err := c.sendPieces(ctx, b[message:], end); err != nil && !s.over(c, err) {
-			return s.sendFailed(c, err)
-		}
-	}
-	if cap(b) <= scratchMost {
-		c.scratch = b[:0]
+	err := c.sendPieces(ctx, first.b[first.message:], end)
+	if err != nil && !(err == errSendClosed && c.finished) { // how a call that is over ended, the answer tells
+		return s.sendFailed(c, err)
 	}
 	return nil
 }
 
 func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, *Failure) {
-	head := frame.CallPayload{Method: o.Method, Metadata: o.Metadata}
-	deadline := o.Deadline
-	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
-		deadline = d
-	}
-	if !deadline.IsZero() {
-		left := time.Until(deadline)
+	head := frame.CallPayload{Method: o.Method, Metadata: o.Metadata, Timeout: uint64(o.Timeout)}
+	if d, ok := ctx.Deadline(); ok {
+		left := time.Until(d)
 		if left <= 0 {
 			return head, notExecuted(CodeDeadlineExceeded, "the deadline was over before the call: %w", context.DeadlineExceeded)
 		}
-		head.Timeout = uint64(left)
+		if o.Timeout <= 0 || left < o.Timeout {
+			head.Timeout = uint64(left)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		f := contextFailure(err)
@@ -270,10 +281,8 @@ func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, 
 	return head, nil
 }
 
-// enqueue gives c a slot and queues its CALL.
+// enqueue gives c a slot and queues its CALL. Called and returns with the mutex held.
 func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, send bool) *Failure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	slot, f := s.acquire(ctx)
 	if f != nil {
 		return f
@@ -305,17 +314,10 @@ func (s *Session) acquire(ctx context.Context) (int, *Failure) {
 		s.free = s.free[:n-1]
 		return slot, nil
 	}
-	w := &slotWaiter{waiter: newWaiter(), slot: -1}
+	w := &slotWaiter{slot: -1}
 	s.queue = append(s.queue, w)
 	s.toReader() // nobody else may be there to read the STATUS that frees one
-	s.mu.Unlock()
-	var err error
-	select {
-	case <-w.ch:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	s.mu.Lock()
+	err := s.sleep(ctx, &w.waiter)
 	switch {
 	case w.slot >= 0 && err == nil && s.ended == nil:
 		return w.slot, nil
@@ -369,14 +371,25 @@ func (s *Session) freeSlot(slot int) {
 	w.notify()
 }
 
+// decodeHeld is how many bytes of a message are decoded with the mutex held: letting go of it costs more.
+const decodeHeld = 4 << 10
+
+// decodeMessage decodes a message that lies in the buffer. Called and returns with the mutex held, which is released
+// while a large one is decoded.
+func (s *Session) decodeMessage(b []byte, m codec.Message) error {
+	if len(b) > decodeHeld {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+	}
+	return s.decode.Unmarshal(b, m)
+}
+
 // handleStatus ends a call.
 func (s *Session) handleStatus(h frame.Header, payload []byte) error {
 	p, message, err := frame.ParseStatus(payload, s.limits.Metadata)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if h.Stream.Side() != s.cfg.Side {
 		return errors.New("for a call of the peer itself")
 	}
@@ -388,7 +401,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte) error {
 	if h.Flags&frame.Msg == 0 && len(message) > 0 {
 		return errors.New("with message bytes and without MSG")
 	}
-	if st.partLeft > 0 && h.Arg == CodeOK {
+	if st.arrivals != nil && st.partLeft > 0 && h.Arg == CodeOK {
 		return errors.New("of success, in the middle of a message")
 	}
 	var failure *Failure
@@ -399,10 +412,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte) error {
 	case h.Flags&frame.Msg == 0:
 	case c.unary && c.res != nil && !c.abandoned:
 		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.
-		res := c.res
-		s.mu.Unlock()
-		err := s.decode.Unmarshal(message, res)
-		s.mu.Lock()
+		err := s.decodeMessage(message, c.res)
 		if s.ended != nil {
 			return nil // the caller has gone, perhaps with c
 		}
@@ -428,7 +438,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte) error {
 func (c *Call) fail(f *Failure) {
 	c.finished, c.closed, c.over = true, true, true
 	c.failure = f
-	if c.partLeft > 0 {
+	if c.arrivals != nil && c.partLeft > 0 {
 		c.part, c.partLeft = nil, 0
 		c.s.release(c.partRoom)
 	}
@@ -458,18 +468,8 @@ func (s *Session) abandon(c *Call, why error) {
 	s.flush(false)
 }
 
-// over says whether err only tells that the peer ended the call before it had all of the request; how it ended, the
-// answer tells.
-func (s *Session) over(c *Call, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Is(err, errSendClosed) && c.finished
-}
-
-// sendFailed is how a call fails whose message could not be sent.
+// sendFailed is how a call fails whose message could not be sent. Called with the mutex held.
 func (s *Session) sendFailed(c *Call, err error) *Failure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if c.finished && c.failure != nil {
 		return c.failure
 	}
@@ -494,6 +494,8 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 		return io.EOF
 	}
 	if err != nil {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
 		return c.s.sendFailed(c, err)
 	}
 	return nil

@@ -12,7 +12,12 @@ import (
 // asks for what needs one.
 
 // Deadline is context.Context's.
-func (in *Incoming) Deadline() (time.Time, bool) { return in.deadline, !in.deadline.IsZero() }
+func (in *Incoming) Deadline() (time.Time, bool) {
+	if in.deadline == 0 {
+		return time.Time{}, false
+	}
+	return epoch.Add(time.Duration(in.deadline)), true
+}
 
 // Done is context.Context's.
 func (in *Incoming) Done() <-chan struct{} {
@@ -30,8 +35,8 @@ func (in *Incoming) Done() <-chan struct{} {
 
 // watch starts the timer of the deadline. Called with in.mu held.
 func (in *Incoming) watch() {
-	if in.err == nil && in.timer == nil && !in.deadline.IsZero() {
-		in.timer = time.AfterFunc(time.Until(in.deadline), func() { in.cancel(context.DeadlineExceeded) })
+	if in.err == nil && in.timer == nil && in.deadline != 0 {
+		in.timer = time.AfterFunc(time.Duration(in.deadline-nanos()), func() { in.cancel(context.DeadlineExceeded) })
 	}
 }
 
@@ -40,7 +45,7 @@ func (in *Incoming) Err() error {
 	in.mu.Lock()
 	err := in.err
 	in.mu.Unlock()
-	if err == nil && !in.deadline.IsZero() && !time.Now().Before(in.deadline) {
+	if err == nil && in.deadline != 0 && nanos() >= in.deadline {
 		in.cancel(context.DeadlineExceeded)
 		return context.DeadlineExceeded
 	}
@@ -86,12 +91,12 @@ func (in *Incoming) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// cancel ends the context. Only the first cause counts.
-func (in *Incoming) cancel(cause error) {
+// cancel ends the context and returns the trailers that were set. Only the first cause counts.
+func (in *Incoming) cancel(cause error) frame.Metadata {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.err != nil {
-		return
+		return in.trailers
 	}
 	in.err = cause
 	if in.timer != nil {
@@ -104,6 +109,7 @@ func (in *Incoming) cancel(cause error) {
 		go (*f)()
 	}
 	in.after = nil
+	return in.trailers
 }
 
 // cutText returns text as a frame may carry it: at most so many bytes of UTF-8.

@@ -73,8 +73,6 @@ type Failure struct {
 	// Remote says that the peer said so; otherwise this side found it.
 	Remote bool
 	Err    error // the cause on this side; may be nil
-
-	abandoned bool // the caller gave up; the call goes on at the peer
 }
 
 func (f *Failure) Error() string { return f.Text }

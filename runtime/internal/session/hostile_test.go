@@ -37,6 +37,9 @@ func (s *Session) kept() (bytes, most int) {
 	}
 	bytes = len(s.out)
 	for _, st := range streams {
+		if st.arrivals == nil {
+			continue
+		}
 		bytes += len(st.part)
 		for _, it := range slices.Concat(st.items, st.batch) {
 			bytes += len(it.data)

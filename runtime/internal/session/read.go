@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,17 +37,43 @@ const (
 // where waking it costs twice as much: with a tick of 1 ms a call between processes took 68 µs in place of 34.
 const tickEvery = 10 * time.Millisecond
 
-// A waiter is a goroutine that waits for the session.
-type waiter struct{ ch chan struct{} }
+// A waiter is where one goroutine at a time waits for the session. Guarded by the session's mutex.
+type waiter struct {
+	ch     chan struct{} // has a token from the moment that asleep turns false until it is taken; made when first used
+	asleep bool
+}
 
-func newWaiter() waiter { return waiter{make(chan struct{}, 1)} }
-
-// notify makes the waiter look again. It never blocks.
-func (w waiter) notify() {
-	select {
-	case w.ch <- struct{}{}:
-	default:
+// notify makes the waiter look again. It never blocks, and costs nothing where nobody waits. Called with the mutex held.
+func (w *waiter) notify() {
+	if w.asleep {
+		w.asleep = false
+		w.ch <- struct{}{}
 	}
+}
+
+// sleep waits until w is notified or ctx ends, whose error it returns. Called and returns with the mutex held.
+func (s *Session) sleep(ctx context.Context, w *waiter) error {
+	if w.ch == nil {
+		w.ch = make(chan struct{}, 1)
+	}
+	w.asleep = true
+	s.mu.Unlock()
+	var err error
+	if done := ctx.Done(); done == nil {
+		<-w.ch
+	} else {
+		select {
+		case <-w.ch:
+		case <-done:
+			err = ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	if err != nil && !w.asleep {
+		<-w.ch // both at a time
+	}
+	w.asleep = false
+	return err
 }
 
 // errRelieved says that another goroutine reads now.
@@ -116,30 +143,40 @@ func (s *Session) relieveHandler() {
 // readLoop is the session's own goroutine. It ends with the session, or when it was relieved.
 func (s *Session) readLoop() {
 	defer s.wg.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
 		err := s.handleBuffered()
-		if err == errRelieved {
-			return
-		}
 		if err == nil {
-			s.mu.Lock()
 			s.flush(false)
-			lend := s.lend()
-			s.mu.Unlock()
-			if lend {
-				select {
-				case <-s.wake:
-					continue
-				case <-s.done:
+			if s.lend() {
+				if !s.awaitWake() {
 					return
 				}
+				continue
 			}
 			err = s.read()
 		}
-		if err != nil && err != errRelieved {
+		if err == errRelieved {
+			return
+		}
+		if err != nil {
 			s.endRead(err)
 			return
 		}
+	}
+}
+
+// awaitWake waits until the role comes back, or returns false when the session has ended. Called and returns with the
+// mutex held.
+func (s *Session) awaitWake() bool {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-s.wake:
+		return true
+	case <-s.done:
+		return false
 	}
 }
 
@@ -167,19 +204,13 @@ func (s *Session) readFor(c condition) {
 	s.role = borrowed
 	s.moved()
 	for {
-		s.mu.Unlock()
 		err := s.handleBuffered()
-		s.mu.Lock()
 		s.flush(false)
 		if err == nil && !c.ready() && !s.relieve && s.ended == nil {
-			s.mu.Unlock()
 			err = s.read()
-			s.mu.Lock()
 		}
-		if err != nil && err != errRelieved {
-			s.mu.Unlock()
+		if err != nil {
 			s.endRead(err)
-			s.mu.Lock()
 		}
 		if s.ended != nil || s.relieve || c.ready() {
 			break
@@ -200,23 +231,14 @@ func (s *Session) readFor(c condition) {
 }
 
 // read reads what there is into the buffer, and waits until there is something. It returns nil when it should be
-// tried again.
+// tried again. Called and returns with the mutex held; it is released meanwhile.
 func (s *Session) read() error {
-	if s.r == s.w {
-		s.r, s.w = 0, 0
-	}
-	if need := s.needed(); s.r+need > len(s.buf) || s.w == len(s.buf) {
-		if need > len(s.buf) {
-			grown := make([]byte, max(need, min(2*len(s.buf), 128<<10)))
-			s.w = copy(grown, s.buf[s.r:s.w])
-			s.buf = grown
-		} else {
-			s.w = copy(s.buf, s.buf[s.r:s.w])
-		}
-		s.r = 0
-	}
+	s.mu.Unlock()
+	s.makeRoom()
 	n, err := s.conn.Read(s.buf[s.w:])
 	s.w += n
+	s.mu.Lock()
+	s.now = 0
 	switch {
 	case n > 0:
 		return nil
@@ -231,11 +253,37 @@ func (s *Session) read() error {
 	}
 }
 
+// makeRoom sees to it that the buffer has room for the rest of the frame at its front.
+func (s *Session) makeRoom() {
+	if s.r == s.w {
+		s.r, s.w = 0, 0
+	}
+	need := s.needed()
+	if s.r+need <= len(s.buf) && s.w < len(s.buf) {
+		return
+	}
+	if need > len(s.buf) {
+		grown := make([]byte, max(need, min(2*len(s.buf), 128<<10)))
+		s.w = copy(grown, s.buf[s.r:s.w])
+		s.buf = grown
+	} else {
+		s.w = copy(s.buf, s.buf[s.r:s.w])
+	}
+	s.r = 0
+}
+
+// clock returns the time, in nanoseconds since the epoch of this process, that the frames being handled came at.
+// Called with the mutex held, by the holder of the role.
+func (s *Session) clock() int64 {
+	if s.now == 0 {
+		s.now = nanos()
+	}
+	return s.now
+}
+
 // readTimedOut tells the call for the role from a deadline that was left behind by one, and from the end of the wait
-// for what a peer had sent before writing to it failed.
+// for what a peer had sent before writing to it failed. Called with the mutex held.
 func (s *Session) readTimedOut() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.failed {
 		return io.EOF
 	}
@@ -257,18 +305,21 @@ func (s *Session) needed() int {
 	return frame.HeaderSize + int(h.Length)
 }
 
-// endRead ends the session because reading failed.
+// endRead ends the session because reading failed. Called and returns with the mutex held.
 func (s *Session) endRead(err error) {
 	var e *EndError
 	if !errors.As(err, &e) {
 		e = ioError("reading", err)
 	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	s.end(e)
 }
 
-// handleBuffered handles the frames that have come whole.
+// handleBuffered handles the frames that have come whole. Called and returns with the mutex held, as everything that
+// handles a frame; it is released while a handler runs or a large message is decoded.
 func (s *Session) handleBuffered() error {
-	for s.w-s.r >= frame.HeaderSize {
+	for s.w-s.r >= frame.HeaderSize && s.ended == nil {
 		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
 		if err != nil {
 			return endf(Protocol, "%w", err)
@@ -315,8 +366,6 @@ func (s *Session) handle(h frame.Header, payload []byte) error {
 }
 
 func (s *Session) handlePing(h frame.Header) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if h.Flags&frame.Ack == 0 {
 		s.pong = true
 		return nil
@@ -336,10 +385,8 @@ func (s *Session) handlePing(h frame.Header) error {
 func (s *Session) handleGoAway(h frame.Header, payload []byte) error {
 	switch r := Reason(h.Arg); r {
 	case Drained:
-		s.mu.Lock()
 		s.peerLeaving = true
 		s.refuseQueued()
-		s.mu.Unlock()
 		return nil
 	case Closed:
 		return endf(PeerGone, "the peer closed the session")

@@ -57,6 +57,9 @@ func (p *pace) stop(t time.Time) {
 	}
 }
 
+// forever is the longest timeout, in nanoseconds: of 146 years, so that adding it to the time does not overflow.
+const forever = math.MaxInt64 / 2
+
 // A remoteSlot is a place for a call of the peer.
 type remoteSlot struct {
 	generation uint16
@@ -70,8 +73,8 @@ type Incoming struct {
 	stream
 	method   *Method
 	metadata frame.Metadata
-	deadline time.Time
-	started  bool // guarded by the session's mutex: the handler was started
+	deadline int64 // of nanos; 0 is none
+	started  bool  // guarded by the session's mutex: the handler was started
 
 	mu       sync.Mutex // guards what follows
 	err      error
@@ -122,13 +125,6 @@ func (s *Session) handleCall(h frame.Header, payload []byte) error {
 	if h.Flags&frame.Msg == 0 && len(message) > 0 {
 		return errors.New("with message bytes and without MSG")
 	}
-	in := &Incoming{method: s.cfg.Methods[p.Method], metadata: p.Metadata}
-	if p.Timeout > 0 {
-		in.deadline = time.Now().Add(time.Duration(min(p.Timeout, math.MaxInt64)))
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	slot := &s.remote[h.Stream.Slot()]
 	if slot.in != nil {
 		return fmt.Errorf("on slot %d, whose last call has not been answered", h.Stream.Slot())
@@ -141,13 +137,17 @@ func (s *Session) handleCall(h frame.Header, payload []byte) error {
 		return fmt.Errorf("on slot %d with generation %d after %d", h.Stream.Slot(), h.Stream.Generation(), slot.generation)
 	}
 	slot.generation = h.Stream.Generation()
+	in := &Incoming{method: s.cfg.Methods[p.Method], metadata: p.Metadata}
 	in.init(s, h.Stream)
+	if p.Timeout > 0 {
+		in.deadline = s.clock() + int64(min(p.Timeout, forever))
+	}
 	switch {
 	case s.leaving:
-		s.appendStatus(in, notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls"))
+		s.appendStatus(in, answer{f: notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls")})
 		return nil
 	case in.method == nil:
-		s.appendStatus(in, notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method))
+		s.appendStatus(in, answer{f: notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method)})
 		return nil
 	}
 	slot.in = in
@@ -156,18 +156,18 @@ func (s *Session) handleCall(h frame.Header, payload []byte) error {
 	return s.startHandler(in, message, h.Flags&frame.Msg != 0)
 }
 
-// startHandler starts the handler of a new call, or leaves it until the request is complete. Called with the mutex
-// held.
+// startHandler starts the handler of a new call, or leaves it until the request is complete. Called and returns with the
+// mutex held.
 func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
 	if in.method.Unary == nil || !has || !in.peerEnd {
-		in.recvWait, in.sendWait = newWaiter(), newWaiter()
+		in.expect()
 		if has {
 			in.push(message, 0)
 		}
 		if in.method.Unary == nil {
 			in.started = true
 			s.wg.Add(1)
-			go in.serveStream()
+			go in.serve(nil)
 			return nil
 		}
 		if in.peerEnd {
@@ -176,39 +176,61 @@ func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
 		return nil
 	}
 	in.started = true
-	s.mu.Unlock()
 	req := in.method.NewRequest()
-	err := s.decode.Unmarshal(message, req) // while this goroutine still has the role, and with it the buffer
-	s.mu.Lock()
+	err := s.decodeMessage(message, req) // while this goroutine still has the role, and with it the buffer
 	switch {
 	case err != nil:
-		s.appendAnswer(in, notExecuted(CodeInvalidArgument, "decoding the request: %w", err), nil)
+		s.appendAnswer(in, answer{f: notExecuted(CodeInvalidArgument, "decoding the request: %w", err)})
 		return nil
 	case !in.method.pace.inline() || s.role != own || s.ended != nil:
 		in.method.pace.penalty.Add(-1)
 		s.wg.Add(1)
-		go in.serveApart(req)
+		go in.serve(req)
 		return nil
 	}
-	s.inline = in
-	s.moved()
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	in.serveUnary(req)
-	return s.stillReading(in)
+	return s.serveInline(in, req)
 }
 
-// stillReading tells the goroutine that ran a handler whether it still has the role.
-func (s *Session) stillReading(in *Incoming) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// serveInline runs the handler on this goroutine, which reads, and says whether it is to read on. Called and returns with
+// the mutex held.
+func (s *Session) serveInline(in *Incoming, req codec.Message) error {
+	s.inline = in
+	s.moved()
+	a := in.runHere(req)
 	if s.inline != in {
-		s.flushLater() // the goroutine ends; its reply must not wait
+		in.respond(a, false)
 		return errRelieved
 	}
+	in.respond(a, true)
 	s.inline = nil
 	s.moves++
 	return nil
+}
+
+// runHere runs the handler without the mutex, which is held before and after, also when the handler ends the goroutine.
+func (in *Incoming) runHere(req codec.Message) answer {
+	in.s.mu.Unlock()
+	defer in.s.mu.Lock()
+	return in.run(req)
+}
+
+// serve runs the handler on a goroutine of its own and answers.
+func (in *Incoming) serve(req codec.Message) {
+	defer in.s.wg.Done()
+	in.finish(in.run(req))
+}
+
+// finish answers the call. The mutex is not held.
+func (in *Incoming) finish(a answer) {
+	in.s.mu.Lock()
+	defer in.s.mu.Unlock()
+	in.respond(a, false)
+}
+
+// finishApart answers the call on a goroutine of its own.
+func (in *Incoming) finishApart(a answer) {
+	defer in.s.wg.Done()
+	in.finish(a)
 }
 
 // requestComplete starts the handler of one message whose request came in several frames. Called with the mutex held.
@@ -225,57 +247,55 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 	go func() {
 		req := in.method.NewRequest()
 		switch err := in.receive(in, req); {
-		case err == io.EOF:
-			in.finish(nil, notExecuted(CodeInvalidArgument, "the call came without a request"))
-		case err != nil:
-			in.finish(nil, notExecuted(CodeInvalidArgument, "%w", err))
-		default:
-			in.serveApart(req)
+		case err == nil:
+			in.serve(req)
 			return
+		case err == io.EOF:
+			in.finish(in.prepare(nil, notExecuted(CodeInvalidArgument, "the call came without a request")))
+		default:
+			in.finish(in.prepare(nil, notExecuted(CodeInvalidArgument, "%w", err)))
 		}
 		s.wg.Done()
 	}()
 	return nil
 }
 
-func (in *Incoming) serveApart(req codec.Message) {
-	defer in.s.wg.Done()
-	in.serveUnary(req)
+// An answer is what a handler has come to.
+type answer struct {
+	f        *Failure
+	message  []byte   // behind room for a header and the head of a STATUS; nil: there is none
+	scratch  *scratch // what message is in
+	trailers frame.Metadata
 }
 
-// serveUnary runs the handler of one message and sends its answer, whatever the handler does.
-func (in *Incoming) serveUnary(req codec.Message) {
-	var res codec.Message
-	var f *Failure
+// run runs the handler and returns its answer, whatever the handler does.
+func (in *Incoming) run(req codec.Message) (a answer) {
 	returned := false
 	defer func() {
-		if !returned {
-			res, f = nil, in.broke(recover())
+		if returned {
+			return
 		}
-		in.finish(res, f)
+		p := recover()
+		a = in.prepare(nil, in.broke(p))
+		if p == nil {
+			in.finish(a) // the goroutine is about to end
+		}
 	}()
-	t := in.method.pace.start()
-	res, f = in.method.Unary(in, req)
-	in.method.pace.stop(t)
-	returned = true
-}
-
-func (in *Incoming) serveStream() {
-	defer in.s.wg.Done()
 	var res codec.Message
 	var f *Failure
-	returned := false
-	defer func() {
-		if !returned {
-			res, f = nil, in.broke(recover())
-		}
-		in.finish(res, f)
-	}()
-	res, f = in.method.Stream(in)
+	if in.method.Unary == nil {
+		res, f = in.method.Stream(in)
+	} else {
+		t := in.method.pace.start()
+		res, f = in.method.Unary(in, req)
+		in.method.pace.stop(t)
+	}
+	a = in.prepare(res, f)
 	returned = true
+	return a
 }
 
-// broke is how a call fails whose handler did not return: it panicked, or ended its goroutine.
+// broke is how a call fails whose handler did not return: it panicked with p, or ended its goroutine, where p is nil.
 func (in *Incoming) broke(p any) *Failure {
 	if p == nil {
 		in.s.mu.Lock()
@@ -291,88 +311,77 @@ func (in *Incoming) broke(p any) *Failure {
 }
 
 // scratches are for encoding answers.
-var scratches = sync.Pool{New: func() any { return new([]byte) }}
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// finish answers the call. A message that is too large for the STATUS goes before it.
-func (in *Incoming) finish(res codec.Message, f *Failure) {
-	s := in.s
-	var message []byte
+// emptyHead is the head of a STATUS without text, details and trailers.
+var emptyHead = (&frame.StatusPayload{}).Append(nil)
+
+// prepare encodes the answer and ends the handler's context.
+func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
+	a := answer{f: f}
 	if f == nil && res != nil {
-		scratch := scratches.Get().(*[]byte)
-		in.scratch = *scratch
-		defer func() {
-			if *scratch = in.scratch; in.scratch != nil {
-				scratches.Put(scratch)
-			}
-		}()
+		a.scratch = scratches.Get().(*scratch)
 		var err error
-		if message, err = in.encode(res); err != nil {
-			if !errors.As(err, &f) {
-				f = failf(CodeInternal, "%w", err)
-			}
-			message = nil
+		if a.message, err = a.scratch.encode(res, frame.HeaderSize+len(emptyHead), in.s.agreed.maxMessage); err != nil {
+			a.message, a.f = nil, unencoded(err)
 		}
 	}
-	in.cancel(context.Canceled)
-	s.mu.Lock()
-	// A reply that does not fit a frame, or for which there is no room, must wait: not on the goroutine that reads.
-	if f == nil && (len(message) > s.agreed.maxFrame-64-in.trailerBytes() || (len(message) > pieceLeast && len(s.out) >= outHigh)) {
-		if s.inline == in {
-			s.mu.Unlock()
-			in.scratch = nil // the message stays in it
-			s.wg.Add(1)
-			go func() {
-				defer s.wg.Done()
-				in.finishApart(message)
-			}()
-			return
-		}
-		s.mu.Unlock()
-		in.finishApart(message)
+	a.trailers = in.cancel(context.Canceled)
+	return a
+}
+
+// unencoded is how a call fails whose message cannot be encoded.
+func unencoded(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return failf(CodeInternal, "%w", err)
+}
+
+// respond sends the answer. A message that is too large for the STATUS goes before it. Reading says that this goroutine
+// is the one that reads, so that it must not wait. Called and returns with the mutex held.
+func (in *Incoming) respond(a answer, reading bool) {
+	s := in.s
+	switch fits := s.fits(a); {
+	case !fits && reading:
+		s.wg.Add(1)
+		go in.finishApart(a)
 		return
+	case !fits:
+		// The answer outlives the handler's context: what ends the wait is the caller giving up, or the session's end.
+		err := in.sendPieces(context.Background(), a.message[frame.HeaderSize+len(emptyHead):], 0)
+		if a.message = nil; err != nil {
+			a.f = failf(CodeCanceled, "the answer was not sent: %w", err)
+		}
 	}
-	s.appendAnswer(in, f, message)
-	if s.inline != in {
+	s.appendAnswer(in, a)
+	if !reading {
 		s.gather()
 		s.flush(true)
 	}
-	s.mu.Unlock()
 }
 
-// trailerBytes bounds what the trailers take in a STATUS.
-func (in *Incoming) trailerBytes() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
+// fits says that an answer can be sent in one frame, now. Called with the mutex held.
+func (s *Session) fits(a answer) bool {
+	if a.f != nil || a.message == nil {
+		return true
+	}
+	n := len(a.message) - frame.HeaderSize + trailerBytes(a.trailers)
+	return n <= s.agreed.maxFrame && (n <= pieceLeast || len(s.out) < outHigh)
+}
+
+// trailerBytes is what trailers take in a STATUS beside their count.
+func trailerBytes(md frame.Metadata) int {
 	n := 0
-	for k, v := range in.trailers {
-		n += len(k) + len(v) + 3
+	for k, v := range md {
+		n += 1 + len(k) + 2 + len(v)
 	}
 	return n
 }
 
-// finishApart sends a large answer in DATA frames and then the STATUS.
-func (in *Incoming) finishApart(message []byte) {
-	s := in.s
-	if in.sendWait.ch == nil {
-		s.mu.Lock()
-		in.sendWait = newWaiter()
-		s.mu.Unlock()
-	}
-	// The answer outlives the handler's context: what ends the wait is the caller giving up, or the session's end.
-	err := in.sendPieces(context.Background(), message[frame.HeaderSize:], 0)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var f *Failure
-	if err != nil {
-		f = failf(CodeCanceled, "the answer was not sent: %w", err)
-	}
-	s.appendAnswer(in, f, nil)
-	s.gather()
-	s.flush(true)
-}
-
 // appendAnswer queues the STATUS and frees the slot. Called with the mutex held.
-func (s *Session) appendAnswer(in *Incoming, f *Failure, message []byte) {
+func (s *Session) appendAnswer(in *Incoming, a answer) {
 	slot := &s.remote[in.id.Slot()]
 	if slot.in != in {
 		return // the session ended before the handler was started
@@ -381,52 +390,49 @@ func (s *Session) appendAnswer(in *Incoming, f *Failure, message []byte) {
 	s.running--
 	in.drop()
 	if s.ended == nil {
-		switch {
-		case f != nil:
-			s.appendStatus(in, f)
-		default:
-			s.appendSuccess(in, message)
-		}
+		s.appendStatus(in, a)
+	}
+	if a.scratch != nil {
+		scratches.Put(a.scratch)
 	}
 	s.settleDrain()
 }
 
-// appendSuccess queues the STATUS of a call that went well. Called with the mutex held.
-func (s *Session) appendSuccess(in *Incoming, message []byte) {
-	n := len(s.out)
+// appendStatus queues the STATUS, of a failure what fits into its limits. Called with the mutex held.
+func (s *Session) appendStatus(in *Incoming, a answer) {
 	h := frame.Header{Type: frame.Status, Flags: frame.End, Stream: in.id}
-	s.out = h.Append(s.out)
-	in.mu.Lock()
-	p := frame.StatusPayload{Trailers: in.trailers}
-	in.mu.Unlock()
-	s.out = p.Append(s.out)
-	if message != nil {
+	if a.message != nil {
 		h.Flags |= frame.Msg
-		s.out = append(s.out, message[frame.HeaderSize:]...)
 	}
-	h.Length = uint32(len(s.out) - n - frame.HeaderSize)
-	h.Put(s.out[n:])
-	s.queued += uint64(len(s.out) - n)
+	switch head := frame.HeaderSize + len(emptyHead); {
+	case a.f != nil:
+		h.Arg = a.f.Code
+		if a.f.NotExecuted {
+			h.Flags |= frame.NotExecuted
+		}
+		s.appendFrame(h, s.failureHead(a))
+	case len(a.trailers) == 0 && a.message != nil:
+		copy(a.message[frame.HeaderSize:], emptyHead)
+		s.appendEncoded(h, a.message)
+	default:
+		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)
+		if a.message != nil {
+			p = append(p, a.message[head:]...)
+		}
+		s.appendFrame(h, p)
+	}
 	s.remote[in.id.Slot()].answered = s.queued
 }
 
-// appendStatus queues the STATUS of a call that failed, cut to its limits. Called with the mutex held.
-func (s *Session) appendStatus(in *Incoming, f *Failure) {
-	p := frame.StatusPayload{Text: cutText(f.Text, frame.MaxStatusText), Details: cutDetails(f.Details)}
-	in.mu.Lock()
-	p.Trailers = in.trailers
-	in.mu.Unlock()
-	h := frame.Header{Type: frame.Status, Flags: frame.End, Stream: in.id, Arg: f.Code}
-	if f.NotExecuted {
-		h.Flags |= frame.NotExecuted
-	}
-	body := p.Append(nil)
-	if len(body) > s.agreed.maxFrame {
+// failureHead is the payload of a STATUS that says how a call failed.
+func (s *Session) failureHead(a answer) []byte {
+	p := frame.StatusPayload{Text: cutText(a.f.Text, frame.MaxStatusText), Details: cutDetails(a.f.Details), Trailers: a.trailers}
+	b := p.Append(nil)
+	if len(b) > s.agreed.maxFrame {
 		p.Details = nil
-		body = p.Append(nil)
+		b = p.Append(nil)
 	}
-	s.appendFrame(h, body)
-	s.remote[in.id.Slot()].answered = s.queued
+	return b
 }
 
 // handleCancel ends the context of a call that its caller gave up.
@@ -434,21 +440,17 @@ func (s *Session) handleCancel(h frame.Header) error {
 	if h.Stream.Side() == s.cfg.Side {
 		return errors.New("of a call of the other side")
 	}
-	s.mu.Lock()
 	st, err := s.lookup(h.Stream)
 	if err != nil || st == nil {
-		s.mu.Unlock()
 		return err
 	}
 	in := s.remote[h.Stream.Slot()].in
 	st.closed = true
 	st.recvWait.notify()
 	st.sendWait.notify()
-	started := in.started
-	if !started {
-		s.appendAnswer(in, notExecuted(CodeCanceled, "canceled before the request was complete"), nil)
+	if !in.started {
+		s.appendAnswer(in, answer{f: notExecuted(CodeCanceled, "canceled before the request was complete")})
 	}
-	s.mu.Unlock()
 	cause := context.Canceled
 	if h.Arg == CodeDeadlineExceeded {
 		cause = context.DeadlineExceeded

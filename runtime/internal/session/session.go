@@ -54,6 +54,7 @@ type Method struct {
 type Session struct {
 	conn   transport.Conn
 	try    transport.TryWriter // conn, when it can write without waiting; else nil
+	memory bool                // try copies into memory: cheap enough for the mutex to be held
 	cfg    Config
 	limits Limits
 	peer   transport.Peer
@@ -73,10 +74,11 @@ type Session struct {
 	pending int   // calls whose STATUS has not come
 	queue   []*slotWaiter
 	alarm   *time.Timer // rings when a call's deadline passes
-	alarmAt time.Time   // zero: not set
+	alarmAt int64       // of nanos; 0: not set
 	// Calls of the peer.
-	remote  []remoteSlot
-	running int
+	remote    []remoteSlot
+	running   int
+	scratches [][]byte // to encode answers in
 	// Draining.
 	leaving     bool // this side sent GOAWAY
 	peerLeaving bool
@@ -96,6 +98,7 @@ type Session struct {
 	wake    chan struct{} // gives the role back to the session's own goroutine
 	buf     []byte
 	r, w    int
+	now     int64 // when what is in buf came; 0: nobody has asked yet
 
 	// Writing (write.go).
 	out, spare []byte
@@ -103,7 +106,7 @@ type Session struct {
 	failed     bool      // a write failed: nothing more is sent, what has come is still read
 	due        []*stream // owe a CREDIT or CANCEL
 	pong       bool
-	room       []waiter
+	room       []*waiter
 	queued     uint64 // bytes ever appended to out
 	handed     uint64 // of them, those that a write has begun with
 
@@ -112,6 +115,12 @@ type Session struct {
 	reserved int
 	starved  []*stream
 }
+
+// epoch is what nanos counts from.
+var epoch = time.Now()
+
+// nanos returns the time in nanoseconds since the epoch, of a clock that never jumps.
+func nanos() int64 { return int64(time.Since(epoch)) }
 
 // Start makes a session of conn: it shakes hands within ctx and the limit for it, and begins to read. It owns conn
 // from now on, also when it fails. The error is an *EndError or ctx's.
@@ -123,6 +132,7 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 	s.limits = cfg.Limits.withDefaults(s.peer.SameUser)
 	s.decode = codec.Options{MaxDepth: s.limits.Depth}
 	s.try, _ = conn.(transport.TryWriter)
+	_, s.memory = conn.(transport.MemoryWriter)
 	if s.cfg.Logger == nil {
 		s.cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -365,7 +365,7 @@ func TestDeadlineReachesHandler(t *testing.T) {
 		if err := <-sv.ctxErr; err != context.DeadlineExceeded {
 			t.Fatalf("handler: got %v", err)
 		}
-		if f := s.Unary(t.Context(), Outgoing{Method: mBlock, Deadline: time.Now().Add(time.Second)}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
+		if f := s.Unary(t.Context(), Outgoing{Method: mBlock, Timeout: time.Second}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
 			t.Fatalf("method's deadline: got %+v", f)
 		}
 		if got := time.Since(start); got != 4*time.Second {

@@ -26,19 +26,11 @@ type stream struct {
 	over               bool // nothing arrives any more
 	discard            bool // nobody wants what arrives
 
-	// Arriving.
-	items    []item // whole messages, oldest first
-	arena    []byte // holds the small ones
-	peerEnd  bool   // END has come
-	window   int    // credit that is granted when nothing is held
-	avail    int    // credit that the peer has left
-	held     int    // bytes that have come and are not taken
-	part     []byte // the message that is being put together
-	partLeft int    // bytes of it to come; 0: none is
-	partCost int    // of it, what counts as held
-	partRoom int    // what is reserved for it
-	starving bool   // waits for a reservation
-	room     int    // what is reserved for the messages of the batch
+	// Arriving. What most unary calls never need is made when the first DATA frame comes.
+	peerEnd bool // END has come
+	window  int  // credit that is granted when nothing is held
+	avail   int  // credit that the peer has left
+	*arrivals
 
 	// Leaving.
 	credit int
@@ -49,15 +41,29 @@ type stream struct {
 	cancelCode uint32
 	listed     bool // in the session's list of those that owe
 
+	// Owned by the one goroutine that sends.
+	scratch scratch
+	burst   int
+}
+
+// arrivals are the messages of a stream that have come.
+type arrivals struct {
+	items    []item // whole messages, oldest first
+	arena    []byte // holds the small ones
+	held     int    // bytes that have come and are not taken
+	part     []byte // the message that is being put together
+	partLeft int    // bytes of it to come; 0: none is
+	partCost int    // of it, what counts as held
+	partRoom int    // what is reserved for it
+	starving bool   // waits for a reservation
+	room     int    // what is reserved for the messages of the batch
+
 	// Owned by the one goroutine that receives.
 	batch []item
 	next  int // in batch
 	taken int
 	share int    // so much taken is worth settling
 	used  []byte // the arena of the batch, to be used again
-	// Owned by the one goroutine that sends.
-	scratch []byte
-	burst   int
 }
 
 // An item is a message that has come whole.
@@ -88,10 +94,15 @@ func (st *stream) init(s *Session, id frame.StreamID) {
 
 func (s *Session) single() int { return min(singleMost, s.agreed.window/4-frame.HeaderSize) }
 
+// expect makes ready for messages to come. Called with the mutex held.
+func (st *stream) expect() {
+	if st.arrivals == nil {
+		st.arrivals = new(arrivals)
+	}
+}
+
 // handleData takes a message, or a piece of one, from the wire.
 func (s *Session) handleData(h frame.Header, payload []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, err := s.lookup(h.Stream)
 	if err != nil || st == nil {
 		return err
@@ -109,6 +120,7 @@ func (s *Session) handleData(h frame.Header, payload []byte) error {
 	if st.discard {
 		return nil
 	}
+	st.expect()
 	if h.Flags&frame.Msg != 0 {
 		if err := st.arrive(payload, h.Flags&frame.More != 0); err != nil {
 			return err
@@ -182,6 +194,7 @@ func (st *stream) grow(n int) {
 
 // push appends a whole message. Called with the mutex held.
 func (st *stream) push(payload []byte, cost int) {
+	st.expect()
 	if cap(st.arena)-len(st.arena) < len(payload) {
 		size := arenaSize
 		if st.arena == nil && len(st.items) == 0 {
@@ -257,6 +270,10 @@ func (st *stream) settle() {
 // drop forgets what has arrived. Called with the mutex held, when the call is over.
 func (st *stream) drop() {
 	st.over, st.closed = true, true
+	st.finish()
+	if st.arrivals == nil {
+		return
+	}
 	room := st.partRoom
 	if st.partLeft == 0 {
 		room = 0 // it went to the item
@@ -267,7 +284,6 @@ func (st *stream) drop() {
 	room += st.room
 	st.items, st.part, st.arena = nil, nil, nil
 	st.partLeft, st.partRoom, st.room = 0, 0, 0
-	st.finish()
 	st.s.release(room)
 }
 
@@ -280,10 +296,11 @@ func (st *stream) finish() {
 }
 
 func (st *stream) ready() bool {
-	return len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
+	return st.arrivals != nil && len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
 }
 
 // take returns the next message, or false when none will come. The bytes are valid until the next take. Err is ctx's.
+// Expect has been called.
 func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
 	if st.next == len(st.batch) {
 		if err := st.fetch(ctx); err != nil || len(st.batch) == 0 {
@@ -318,7 +335,7 @@ func (st *stream) fetch(ctx context.Context) error {
 	st.settle()
 	s.flush(false)
 	for !st.ready() {
-		if err := s.wait(ctx, st.recvWait, st); err != nil {
+		if err := s.wait(ctx, &st.recvWait, st); err != nil {
 			return err
 		}
 	}
@@ -372,16 +389,16 @@ func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r
 
 // send encodes m and queues it, waiting for credit and room within ctx.
 func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
-	b, err := st.encode(m)
+	b, err := st.scratch.encode(m, frame.HeaderSize, st.s.agreed.maxMessage)
 	if err != nil {
 		return err
 	}
 	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(b)-frame.HeaderSize > s.single() {
 		return st.sendPieces(ctx, b[frame.HeaderSize:], flags)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := st.awaitCredit(ctx, len(b)); err != nil {
 		return err
 	}
@@ -396,21 +413,24 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	return nil
 }
 
-// encode returns m with room for a header before it, in the scratch of the sender.
-func (st *stream) encode(m codec.Message) ([]byte, error) {
-	if st.scratch == nil {
-		st.scratch = make([]byte, 0, 256)
+// A scratch is a buffer to encode one message after the other in.
+type scratch struct{ b []byte }
+
+// encode returns m behind room for so many bytes. The result is valid until the next encode.
+func (c *scratch) encode(m codec.Message, room, maxMessage int) ([]byte, error) {
+	if cap(c.b) < room {
+		c.b = make([]byte, 0, 256)
 	}
-	b, err := m.MarshalAppend(st.scratch[:frame.HeaderSize])
+	b, err := m.MarshalAppend(c.b[:room])
 	if err != nil {
 		return nil, fmt.Errorf("encoding the message: %w", err)
 	}
-	if n := len(b) - frame.HeaderSize; n > st.s.agreed.maxMessage {
+	if n := len(b) - room; n > maxMessage {
 		return nil, &Failure{Code: CodeResourceExhausted,
-			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, st.s.agreed.maxMessage)}
+			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, maxMessage)}
 	}
 	if cap(b) <= scratchMost {
-		st.scratch = b[:0]
+		c.b = b[:0]
 	}
 	return b, nil
 }
@@ -425,13 +445,13 @@ func (st *stream) awaitCredit(ctx context.Context, want int) error {
 			if st.credit >= want {
 				continue
 			}
-			if err := s.wait(ctx, st.sendWait, &sendReady{st, want}); err != nil {
+			if err := s.wait(ctx, &st.sendWait, &sendReady{st, want}); err != nil {
 				return err
 			}
 		case len(s.out) >= outHigh:
-			s.room = append(s.room, st.sendWait)
+			s.room = append(s.room, &st.sendWait)
 			s.flushLater()
-			if err := s.wait(ctx, st.sendWait, roomReady{st}); err != nil {
+			if err := s.wait(ctx, &st.sendWait, roomReady{st}); err != nil {
 				return err
 			}
 		default:
@@ -444,11 +464,10 @@ func (st *stream) awaitCredit(ctx context.Context, want int) error {
 	return errSendClosed
 }
 
-// sendPieces sends a message that is too large for one frame. Others send in between.
+// sendPieces sends a message that is too large for one frame. Others send in between. Called and returns with the mutex
+// held.
 func (st *stream) sendPieces(ctx context.Context, b []byte, flags frame.Flags) error {
 	s := st.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	first := true
 	for {
 		overhead := frame.HeaderSize
@@ -513,8 +532,6 @@ func (st *stream) closeSend() error {
 }
 
 func (s *Session) handleCredit(h frame.Header) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, err := s.lookup(h.Stream)
 	if err != nil || st == nil {
 		return err
@@ -529,7 +546,7 @@ func (s *Session) handleCredit(h frame.Header) error {
 
 // wait waits until c is ready, once: the caller asks again, for another may have been quicker. It returns ctx's error
 // when ctx ends first. The goroutine that waits alone reads meanwhile. Called and returns with the mutex held.
-func (s *Session) wait(ctx context.Context, w waiter, c condition) error {
+func (s *Session) wait(ctx context.Context, w *waiter, c condition) error {
 	if s.inline != nil {
 		s.relieveHandler() // this may be the handler that runs on the reading goroutine
 	}
@@ -544,14 +561,7 @@ func (s *Session) wait(ctx context.Context, w waiter, c condition) error {
 		s.flush(true) // a call that was left for the caller to write, which now is not the one to read
 		return nil
 	}
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	select {
-	case <-w.ch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.sleep(ctx, w)
 }
 
 // gather lets others that are about to send append to the same write. Called and returns with the mutex held.

@@ -74,18 +74,17 @@ func (s *Session) flush(wait bool) {
 	s.writing = true
 	for s.collect(); len(s.out) > 0 && s.ended == nil && !s.failed; s.collect() {
 		b := s.takeOut()
-		s.mu.Unlock()
 		n, err := s.tryWrite(b)
 		if err == nil && n < len(b) {
 			if !wait {
-				s.mu.Lock()
 				s.wg.Add(1)
 				go s.flushRest(b[n:])
 				return // still writing
 			}
+			s.mu.Unlock()
 			err = s.writeAll(b[n:])
+			s.mu.Lock()
 		}
-		s.mu.Lock()
 		s.wrote(b, err)
 	}
 	s.writing = false
@@ -163,10 +162,17 @@ func (s *Session) writeFailed(err error) {
 	s.conn.SetReadDeadline(time.Now().Add(time.Second))
 }
 
+// tryWrite writes what can be written at once. Called and returns with the mutex held; it is released meanwhile unless
+// writing only copies.
 func (s *Session) tryWrite(b []byte) (int, error) {
 	if s.try == nil {
 		return 0, nil
 	}
+	if s.memory {
+		return s.try.TryWrite(b)
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	return s.try.TryWrite(b)
 }
 
@@ -193,7 +199,7 @@ func (s *Session) writeAll(b []byte) error {
 
 // flushAll returns when all that is queued has been written, within ctx.
 func (s *Session) flushAll(ctx context.Context) error {
-	w := newWaiter()
+	var w waiter
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
@@ -201,16 +207,8 @@ func (s *Session) flushAll(ctx context.Context) error {
 		if !s.writing || s.ended != nil {
 			return nil
 		}
-		s.room = append(s.room, w)
-		s.mu.Unlock()
-		var err error
-		select {
-		case <-w.ch:
-		case <-s.done:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		s.mu.Lock()
+		s.room = append(s.room, &w)
+		err := s.sleep(ctx, &w)
 		if err != nil {
 			return err
 		}
