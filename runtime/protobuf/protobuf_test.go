@@ -146,7 +146,6 @@ func TestJSONOptions(t *testing.T) {
 		{protobuf.JSON{EnumNumbers: true}, m, `{"name":"n","color":1,"packed":[1]}`},
 		{protobuf.JSON{Indent: "\t"}, &echov1.SayRequest{Times: 1}, "{\n\t\"times\": 1\n}"},
 		{protobuf.JSON{Zeros: true}, &echov1.SayRequest{}, `{"text":"","times":0}`},
-		{protobuf.JSON{SchemaNames: true}, must(wkt.NewAny(&wkt.Empty{})), `{"@type":"type.googleapis.com/google.protobuf.Empty","value":{}}`},
 		{protobuf.JSON{SchemaNames: true}, &old.Old{Name: new("n"), Kind: &old.Old_Inoneof{Inoneof: &old.Old_InOneof{}}}, `{"name":"n","InOneof":{}}`},
 	} {
 		b, err := c.o.Marshal(c.m)
@@ -193,7 +192,7 @@ func TestErrors(t *testing.T) {
 		{"year 10000", marshal(&wkt.Timestamp{Seconds: 253402300800}), "out of range"},
 		{"UTF-8", marshal(&echov1.SayRequest{Text: "\xff"}), "UTF-8"},
 		{"unknown field", unmarshal(&echov1.SayRequest{}, "{\n \"txet\": 1}"), `*echov1.SayRequest from JSON: proto: (line 2:2): unknown field "txet"`},
-		{"wrong type", unmarshal(&echov1.SayRequest{}, `{"times": -1}`), "(line 1:11): invalid value for uint32"},
+		{"wrong type", unmarshal(&echov1.SayRequest{}, `{"times": -1}`), "(line 1:11): invalid value for uint32 field times: -1"},
 		{"twice", unmarshal(&echov1.SayRequest{}, `{"times": 1, "times": 2}`), "duplicate field"},
 		{"truncated", unmarshal(&echov1.SayRequest{}, `{"times": 1`), "unexpected EOF"},
 		{"behind", unmarshal(&echov1.SayRequest{}, `{} x`), "(line 1:4)"},
