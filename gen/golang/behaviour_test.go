@@ -105,14 +105,20 @@ func descriptors(t testing.TB, root, name string) []*descriptorpb.FileDescriptor
 		if err := proto.Unmarshal(f.Descriptor, fd); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range fd.MessageType {
-			if m.GetOptions().GetMessageSetWireFormat() {
-				m.Options, m.ExtensionRange[0].End = nil, proto.Int32(1<<29) // this library has given them up
-			}
-		}
+		dropMessageSets(fd.MessageType)
 		list = append(list, fd)
 	}
 	return list
+}
+
+// dropMessageSets makes ordinary messages of message sets: this library has given them up.
+func dropMessageSets(list []*descriptorpb.DescriptorProto) {
+	for _, m := range list {
+		if m.GetOptions().GetMessageSetWireFormat() {
+			m.Options, m.ExtensionRange[0].End = nil, proto.Int32(1<<29)
+		}
+		dropMessageSets(m.NestedType)
+	}
 }
 
 // fill sets about half of the fields of m, and all that are required.

@@ -28,6 +28,18 @@ var update = flag.Bool("update", false, "rewrite the expected files, and fail wh
 // testdata holds, in each folder that has a folder go, .proto files and what is generated of them.
 const testdata = "../../testdata"
 
+// mapped are the Go packages of files that do not say theirs.
+var mapped = map[string]string{
+	"conformance/conformance.proto":                     conformance + "conformance",
+	"proto2/test_messages_proto2.proto":                 conformance + "proto2",
+	"proto3/test_messages_proto3.proto":                 conformance + "proto3",
+	"edition2023/test_messages_edition2023.proto":       conformance + "edition2023",
+	"editionproto2/test_messages_proto2_editions.proto": conformance + "editionproto2",
+	"editionproto3/test_messages_proto3_editions.proto": conformance + "editionproto3",
+}
+
+const conformance = "github.com/ipcgen/ipcgen/testdata/conformance/go/"
+
 // generate returns what is generated of files.
 func generate(t *testing.T, l *load.Loader, files ...string) ([]gen.File, error) {
 	t.Helper()
@@ -39,7 +51,7 @@ func generate(t *testing.T, l *load.Loader, files ...string) ([]gen.File, error)
 		}
 		t.Fatal(err)
 	}
-	return golang.Generator{}.Generate(&gen.Request{Schema: schema})
+	return golang.Generator{}.Generate(&gen.Request{Schema: schema, ImportPath: mapped})
 }
 
 // compare holds what was generated against what is in dir.

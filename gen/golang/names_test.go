@@ -53,10 +53,14 @@ func TestNames(t *testing.T) {
 // theirNames returns what protoc-gen-go would declare for a file: types, constants, and fields behind their type.
 func theirNames(t *testing.T, root, file string) []string {
 	t.Helper()
+	parameters := []string{"Mipcgen/v1/options.proto=example.com/options"}
+	for name, importPath := range mapped {
+		parameters = append(parameters, "M"+name+"="+importPath)
+	}
 	plugin, err := protogen.Options{}.New(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: []string{file},
 		ProtoFile:      descriptors(t, root, file),
-		Parameter:      proto.String("Mipcgen/v1/options.proto=example.com/options"),
+		Parameter:      proto.String(strings.Join(parameters, ",")),
 	})
 	if err != nil {
 		t.Fatal(err)
