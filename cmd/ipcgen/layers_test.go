@@ -16,7 +16,8 @@ var layers = []string{
 	"runtime/codec",
 	"runtime/transport",
 	"runtime/transport/transporttest",
-	"runtime/transport/mem runtime/transport/pipe runtime/transport/socket",
+	"runtime/internal/ring",
+	"runtime/transport/mem runtime/transport/pipe runtime/transport/socket runtime/transport/shm",
 	"runtime/transport/address",
 	"runtime/internal/frame",
 	"runtime/internal/session",
@@ -54,7 +55,7 @@ var doors = map[string][]string{
 	"github.com/urfave/cli/v2":         {"cmd/ipcgen"},
 	"go.yaml.in/yaml/v3":               {"cmd/ipcgen"},
 	"go.uber.org/goleak":               {"runtime/transport/transporttest"},
-	"golang.org/x/sys":                 {"runtime/transport/pipe", "runtime/transport/socket"},
+	"golang.org/x/sys":                 {"runtime/transport/pipe", "runtime/transport/shm", "runtime/transport/socket"},
 }
 
 func TestLayers(t *testing.T) {
