@@ -26,8 +26,14 @@ func newUnix(c *net.UnixConn, address string) transport.Conn {
 	peer := credentials(raw)
 	peer.Address = address
 	peer.SameUser = peer.Identified && peer.UID == os.Geteuid()
-	return &conn{Conn: c, peer: peer, NonBlocking: transport.NonBlocking{Raw: raw}}
+	return &unixConn{conn{Conn: c, peer: peer, NonBlocking: transport.NonBlocking{Raw: raw}}}
 }
+
+// unixConn is a unix connection, by which descriptors can travel as well.
+type unixConn struct{ conn }
+
+// SyscallConn is syscall.Conn's.
+func (c *unixConn) SyscallConn() (syscall.RawConn, error) { return c.Raw, nil }
 
 func newTCP(c *net.TCPConn) transport.Conn {
 	limitSilence(c)

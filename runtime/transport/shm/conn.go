@@ -1,0 +1,329 @@
+//go:build linux && (amd64 || arm64)
+
+package shm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/ring"
+	"github.com/ipcgen/ipcgen/runtime/transport"
+)
+
+// conn is a transport.Conn over two rings. What belongs to one direction is in its half.
+type conn struct {
+	sock transport.Conn
+	once sync.Once
+	in   inward
+	out  outward
+	// unmap releases both segments. Close calls it when nobody is inside Read or Write any more.
+	unmap func()
+}
+
+type inward struct {
+	half
+	*ring.Reader
+}
+
+type outward struct {
+	half
+	*ring.Writer
+}
+
+// newConn makes a Conn of a socket, which it owns, and the two rings.
+func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration) *conn {
+	c := &conn{sock: sock, unmap: unmap, in: inward{Reader: r}, out: outward{Writer: w}}
+	c.in.half.init(raw, "read", sock, spin, r.Ready)
+	c.out.half.init(raw, "write", sock, spin, w.Ready)
+	go c.listen()
+	return c
+}
+
+func (c *conn) Peer() transport.Peer { return c.sock.Peer() }
+
+func (c *conn) SetReadDeadline(t time.Time) error  { return c.in.setDeadline(t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.setDeadline(t) }
+
+// Close does not wait for the peer, but for those that are inside Read and Write, which it calls back.
+func (c *conn) Close() (err error) {
+	c.once.Do(func() {
+		c.in.close()
+		c.out.close()
+		err = c.sock.Close()
+		c.in.mu.Lock()
+		defer c.in.mu.Unlock()
+		c.out.mu.Lock()
+		defer c.out.mu.Unlock()
+		c.unmap()
+	})
+	return err
+}
+
+// listen waits for doorbells, and for the end of the peer. It ends with the connection.
+func (c *conn) listen() {
+	bells := make([]byte, 64)
+	for {
+		n, err := c.sock.Read(bells)
+		for _, b := range bells[:n] {
+			if b != 0 {
+				c.gone(fmt.Errorf("%w: it sent the byte 0x%02x where only doorbells come, which are 0", ErrBroken, b))
+				return
+			}
+		}
+		if n > 0 {
+			c.in.bell()
+			c.out.bell()
+		}
+		if err != nil {
+			c.gone(err)
+			return
+		}
+	}
+}
+
+// gone ends both directions: nothing more comes than what the peer has published, and nobody reads what is written.
+func (c *conn) gone(err error) {
+	read, write := io.EOF, error(syscall.EPIPE)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		read, write = err, err
+	}
+	c.in.cause, c.out.cause = read, write
+	c.in.set(ended)
+	c.out.set(ended)
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	h := &c.in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		state := h.state.Load()
+		if state&(closed|late) != 0 {
+			return 0, h.failed(state)
+		}
+		n, err := h.take(p)
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, h.broken(err)
+		}
+		if state&ended != 0 {
+			return 0, h.failed(state) // it had ended before the ring was found empty
+		}
+		if h.spin.until(&h.half) {
+			continue
+		}
+		if err := h.sleep(h.Park); err != nil {
+			return 0, h.broken(err)
+		}
+		h.Unpark()
+	}
+}
+
+// take reads what there is, and rings where the peer has been waiting for the room.
+func (h *inward) take(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, err := h.Reader.Read(p[n:])
+		if k == 0 {
+			return n, err
+		}
+		n += k
+		if h.Bell() {
+			h.ring()
+		}
+	}
+	return n, nil
+}
+
+func (c *conn) Write(b []byte) (int, error) { return c.write(b, true) }
+
+// TryWrite is transport.TryWriter's.
+func (c *conn) TryWrite(b []byte) (int, error) { return c.write(b, false) }
+
+// Memory is transport.MemoryWriter's.
+func (c *conn) Memory() {}
+
+func (c *conn) write(b []byte, wait bool) (n int, err error) {
+	h := &c.out
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ends := uint32(closed | ended)
+	if wait {
+		ends |= late
+	}
+	if state := h.state.Load(); state&ends != 0 {
+		return 0, h.failed(state)
+	}
+	for {
+		k, err := h.put(b[n:])
+		if n += k; err != nil || n == len(b) || !wait {
+			return n, h.broken(err)
+		}
+		if state := h.state.Load(); state&ends != 0 {
+			return n, h.failed(state)
+		}
+		if h.spin.until(&h.half) {
+			continue
+		}
+		// To be woken when half of the ring is free is enough: the peer has the other half to read meanwhile.
+		need := min(len(b)-n, h.Size()/2)
+		if err := h.sleep(func() (bool, error) { return h.Park(need) }); err != nil {
+			return n, h.broken(err)
+		}
+		h.Unpark()
+	}
+}
+
+// put publishes what there is room for, and rings where the peer has been waiting for it.
+func (h *outward) put(b []byte) (n int, err error) {
+	for n < len(b) {
+		k, err := h.Writer.Write(b[n:])
+		if k == 0 {
+			return n, err
+		}
+		n += k
+		if h.Bell() {
+			h.ring()
+		}
+	}
+	return n, nil
+}
+
+// Why a half does not go on. Bits of its state.
+const (
+	closed = 1 << iota // on this side
+	ended              // the peer closed, died or broke the rules: cause says how
+	late               // the deadline has passed
+)
+
+// half is what both directions have in common.
+type half struct {
+	mu    sync.Mutex // held inside Read or Write
+	state atomic.Uint32
+	cause error // set before the bit ended
+
+	what     string // "read", "write"
+	address  string
+	doorbell transport.NonBlocking // for the peer
+	spin     spinner
+	asleep   atomic.Bool // a doorbell is for this half
+	wake     chan struct{}
+	deadline deadline
+}
+
+func (h *half) init(raw syscall.RawConn, what string, sock transport.Conn, spin time.Duration, ready func() bool) {
+	h.doorbell.Raw = raw
+	h.what, h.address = what, sock.Peer().Address
+	h.wake = make(chan struct{}, 1)
+	h.spin = spinner{limit: spin, ready: ready}
+}
+
+var zero = []byte{0}
+
+// ring wakes the peer. If the socket takes nothing, it is full of doorbells; if it is broken, listen finds that out.
+func (h *half) ring() { h.doorbell.TryWrite(zero) }
+
+// sleep parks, and returns after a doorbell, or when the state has changed, and sometimes for nothing.
+func (h *half) sleep(park func() (ready bool, err error)) error {
+	h.asleep.Store(true) // the doorbell may come as soon as the peer can see that this side has parked
+	ready, err := park()
+	if !ready && err == nil {
+		<-h.wake
+	}
+	h.asleep.Store(false)
+	return err
+}
+
+// bell passes a doorbell on.
+func (h *half) bell() {
+	if h.asleep.Load() {
+		h.rouse()
+	}
+}
+
+func (h *half) rouse() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// set adds to the state and wakes who is to see it.
+func (h *half) set(bit uint32) {
+	h.state.Or(bit)
+	h.rouse()
+}
+
+func (h *half) close() {
+	h.set(closed)
+	h.deadline.mu.Lock()
+	defer h.deadline.mu.Unlock()
+	h.deadline.stop()
+}
+
+func (h *half) failed(state uint32) error {
+	switch {
+	case state&closed != 0:
+		return fmt.Errorf("%s %s: %w", h.what, h.address, net.ErrClosed)
+	case state&late != 0:
+		return fmt.Errorf("%s %s: %w", h.what, h.address, os.ErrDeadlineExceeded)
+	case h.cause == io.EOF:
+		return io.EOF
+	default:
+		return fmt.Errorf("%s %s: %w", h.what, h.address, h.cause)
+	}
+}
+
+func (h *half) broken(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", h.what, h.address, err)
+	}
+	return err
+}
+
+// A deadline sets and takes back the bit late.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	epoch int // tells a timer that was replaced while it fired
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.epoch++
+}
+
+func (h *half) setDeadline(t time.Time) error {
+	d := &h.deadline
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h.state.Load()&closed != 0 {
+		return fmt.Errorf("%s deadline of %s: %w", h.what, h.address, net.ErrClosed)
+	}
+	d.stop()
+	h.state.And(^uint32(late))
+	if t.IsZero() {
+		return nil
+	}
+	left := time.Until(t)
+	if left <= 0 {
+		h.set(late)
+		return nil
+	}
+	epoch := d.epoch
+	d.timer = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.epoch == epoch {
+			h.set(late)
+		}
+	})
+	return nil
+}
