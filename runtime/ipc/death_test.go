@@ -414,6 +414,9 @@ func (h host) listen(in iter.Seq2[*echov1.SayRequest, error]) error {
 
 func (h host) Note(context.Context, *echov1.SayRequest) error { return nil }
 
+// visitorSchemes are the transports by which a client comes that is killed.
+var visitorSchemes = []string{"unix", "tcp", "fifo"}
+
 // TestVisitorDies kills a client in the middle of a call: the handler's context and streams end, and the server serves
 // on.
 func TestVisitorDies(t *testing.T) {
@@ -421,7 +424,7 @@ func TestVisitorDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, scheme := range []string{"unix", "tcp", "fifo"} {
+	for _, scheme := range visitorSchemes {
 		for name := range visitorCalls {
 			t.Run(scheme+"/"+name, func(t *testing.T) {
 				transporttest.CheckLeaks(t)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,42 @@ type Endpoint struct {
 	Connected func(*Conn)
 	// Stderr is that of a program started by an exec: address; nil is this process's.
 	Stderr io.Writer
+	// SharedMemory says which sessions over unix sockets move into shared memory.
+	SharedMemory SharedMemory
+	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as a park and a
+	// wake-up take on this machine, which is measured once, less than 0 is not at all. One goroutine of a process spins
+	// at a time, none where it has one processor, and none for long where it does not pay.
+	Spin time.Duration
+}
+
+// SharedMemory says which sessions over unix sockets move into shared memory, by which calls are several times faster.
+// It takes both sides; where one does not want to, or cannot, the session goes on over the socket.
+type SharedMemory uint8
+
+// Which sessions do.
+const (
+	// SharedMemoryAsked: those that are dialed by a shm: address, and those of a listener whose peer asks for it. It is
+	// the default.
+	SharedMemoryAsked SharedMemory = iota
+	// SharedMemoryAuto: those that are dialed by a unix: address as well, where the peer is able.
+	SharedMemoryAuto
+	// SharedMemoryOff: none; a shm: address is an error.
+	SharedMemoryOff
+)
+
+// memory is what to do with a session of address, which this side dials or listens on.
+func (e *Endpoint) memory(address string, dialed bool) (session.Memory, error) {
+	m := session.Memory{Use: session.MemoryAllowed, Spin: e.Spin}
+	asked := strings.HasPrefix(address, "shm:")
+	switch {
+	case e.SharedMemory == SharedMemoryOff && asked:
+		return m, errors.New("the endpoint's SharedMemory is off: write unix:PATH, or leave it as it is by default")
+	case e.SharedMemory == SharedMemoryOff, dialed && !asked && e.SharedMemory != SharedMemoryAuto:
+		m.Use = session.NoMemory
+	case dialed && asked:
+		m.Use = session.MemoryAsked
+	}
+	return m, nil
 }
 
 // Limits bound what a peer may cost. Zero is the default, which is smaller for peers that are not known to be the same
@@ -42,6 +79,7 @@ type Limits struct {
 	Calls      int           // calls that the peer may have running: 256 (32)
 	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)
 	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
+	Ring       int           // bytes that may be on their way to the peer in shared memory, rounded up to a power of two: 256 KiB (128 KiB)
 	Depth      int           // how deep messages may nest: 64 (32)
 	Handshake  time.Duration // for the peer to say hello: 5 s
 	Stall      time.Duration // for the peer to take something of what is sent: 30 s (10 s)
@@ -53,12 +91,13 @@ type Limits struct {
 
 func (l Limits) internal() session.Limits {
 	return session.Limits{MaxFrame: l.MaxFrame, MaxMessage: l.MaxMessage, Slots: l.Calls, Window: l.Window,
-		Assembly: l.Assembly, Depth: l.Depth, Handshake: l.Handshake, Stall: l.Stall, Grace: l.Grace}
+		Assembly: l.Assembly, Ring: l.Ring, Depth: l.Depth, Handshake: l.Handshake, Stall: l.Stall, Grace: l.Grace}
 }
 
 // Dial connects to address, serving services to the peer, and is short for an Endpoint's Dial.
 //
 //	unix:PATH             a unix socket
+//	shm:PATH              a unix socket whose session moves into shared memory, on Linux
 //	tcp:HOST:PORT         TCP
 //	tls:HOST:PORT         TCP with TLS, which needs an Endpoint's TLS
 //	stdio:                this process's stdin and stdout, for a program that its peer started
@@ -78,6 +117,9 @@ func Serve(ctx context.Context, address string, services ...Service) error {
 // *SessionError, why the peer was no good.
 func (e *Endpoint) Dial(ctx context.Context, addr string) (*Conn, error) {
 	b, err := e.build()
+	if err == nil {
+		b.memory, err = e.memory(addr, true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
@@ -101,7 +143,7 @@ type builtKey struct{}
 // start makes a session of raw, whose handlers' contexts have the values of parent.
 func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint8) (*Conn, error) {
 	s, err := session.Start(ctx, raw, session.Config{Side: side, Limits: b.limits, Methods: b.methods,
-		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, builtKey{}, b)})
+		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, builtKey{}, b), Memory: b.memory})
 	if err != nil {
 		return nil, sessionError(err)
 	}
@@ -122,6 +164,9 @@ func (e *Endpoint) Serve(ctx context.Context, address string) error {
 // Listen listens on address; Serve of what it returns then serves. Peers that connect in between wait.
 func (e *Endpoint) Listen(ctx context.Context, addr string) (*Listener, error) {
 	b, err := e.build()
+	if err == nil {
+		b.memory, err = e.memory(addr, false)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
@@ -318,6 +363,9 @@ func (c *Conn) Peer() Peer {
 	}
 	return p
 }
+
+// SharedMemory says whether the session is in shared memory; where it is not, the reason says why, for people.
+func (c *Conn) SharedMemory() (used bool, reason string) { return c.s.Memory() }
 
 // PeerOf tells who made the call whose handler has ctx.
 func PeerOf(ctx context.Context) Peer {

@@ -53,6 +53,7 @@ type built struct {
 	methods  map[uint64]*session.Method
 	services []frame.ServiceHash
 	limits   session.Limits
+	memory   session.Memory
 	logger   *slog.Logger
 	hooks    struct{ call, handle []Hook }
 }

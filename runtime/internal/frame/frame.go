@@ -76,6 +76,9 @@ func (t Type) String() string {
 	if n := rules[t].name; n != "" {
 		return n
 	}
+	if t >= ShmOffer && t <= ShmReject {
+		return shmNames[t-ShmOffer]
+	}
 	return fmt.Sprintf("type 0x%02x", uint8(t))
 }
 

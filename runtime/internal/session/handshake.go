@@ -32,6 +32,8 @@ func (s *Session) handshake(ctx context.Context) error {
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 		s.conn.SetWriteDeadline(time.Unix(1, 0))
 	})
+	s.shared.open(s.conn, s.cfg.Memory)
+	defer s.shared.release()
 	err := s.exchange()
 	if !stop() || ctx.Err() != nil {
 		return ctx.Err()
@@ -41,6 +43,7 @@ func (s *Session) handshake(ctx context.Context) error {
 	}
 	s.conn.SetReadDeadline(time.Time{})
 	s.conn.SetWriteDeadline(time.Time{})
+	s.enterMemory()
 	return nil
 }
 
@@ -77,14 +80,21 @@ func (s *Session) exchange() error {
 	if err != nil {
 		return err
 	}
-	return s.agree(mine)
+	if err := s.agree(mine); err != nil {
+		return err
+	}
+	err = s.settleMemory(mine)
+	if errors.As(err, &bad) && bad.Reason == Protocol {
+		s.refuse(bad)
+	}
+	return err
 }
 
 func (s *Session) myHello() *frame.HelloPayload {
 	var id [8]byte
 	rand.Read(id[:])
 	return &frame.HelloPayload{
-		MinVersion: minVersion, MaxVersion: maxVersion,
+		MinVersion: minVersion, MaxVersion: maxVersion, Features: s.shared.features(),
 		MaxFrame: uint32(s.limits.MaxFrame), MaxMessage: uint32(s.limits.MaxMessage),
 		MaxSlots: uint32(s.limits.Slots), Window: uint32(s.limits.Window),
 		Session: binary.LittleEndian.Uint64(id[:]), Agent: agent, Services: s.cfg.Services,
@@ -132,12 +142,18 @@ func (s *Session) readHello() error {
 }
 
 func (s *Session) readMore() error {
-	n, err := s.conn.Read(s.buf[s.w:])
+	n, err := s.shared.read(s.conn, s.buf[s.w:])
 	s.w += n
+	var bad *EndError
 	switch {
+	case errors.As(err, &bad):
+		return err
 	case n > 0:
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		if s.hello != nil {
+			return endf(NoHandshake, "the peer's part of the handshake did not come within %v", s.limits.Handshake)
+		}
 		return endf(NoHandshake, "the peer's HELLO did not come within %v: is it an ipcgen peer?", s.limits.Handshake)
 	case err == io.EOF:
 		return endf(PeerGone, "the peer closed the connection during the handshake")

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/internal/ring"
 )
 
 // Limits bound what the peer may cost this side (PROTOCOL.md, section 3). A zero field has the default for the kind
@@ -18,6 +20,9 @@ type Limits struct {
 	// Assembly bounds the messages of a session that arrive in several frames and are not taken yet, in bytes.
 	Assembly int
 	Metadata frame.MetadataLimit
+	// Ring is how many bytes this side's ring has, where the session is in shared memory; a power of two. PeerRing
+	// bounds the peer's.
+	Ring, PeerRing int
 	// Depth bounds how deep messages nest.
 	Depth int
 	// Handshake is how long the peer's HELLO may take.
@@ -30,12 +35,14 @@ type Limits struct {
 
 var trusted = Limits{
 	MaxFrame: 128 << 10, MaxMessage: 4 << 20, Slots: 256, Window: 128 << 10, Raised: 8 << 20, Assembly: 16 << 20,
+	Ring: 256 << 10, PeerRing: ring.MaxSize,
 	Metadata: frame.MetadataLimit{Entries: 64, Bytes: 8 << 10}, Depth: 64,
 	Handshake: 5 * time.Second, Stall: 30 * time.Second, Grace: 5 * time.Second,
 }
 
 var untrusted = Limits{
 	MaxFrame: 16 << 10, MaxMessage: 1 << 20, Slots: 32, Window: 32 << 10, Raised: 1 << 20, Assembly: 2 << 20,
+	Ring: 128 << 10, PeerRing: 1 << 20,
 	Metadata: frame.MetadataLimit{Entries: 32, Bytes: 4 << 10}, Depth: 32,
 	Handshake: 5 * time.Second, Stall: 10 * time.Second, Grace: 5 * time.Second,
 }
@@ -61,6 +68,9 @@ func (l Limits) withDefaults(sameUser bool) Limits {
 	fill(&l.Window, d.Window, 4*minFrame, 1<<30)
 	fill(&l.Raised, d.Raised, 0, 1<<40)
 	fill(&l.Assembly, max(d.Assembly, l.MaxMessage), l.MaxMessage, 1<<40)
+	fill(&l.Ring, d.Ring, ring.MinSize, ring.MaxSize)
+	l.Ring = 1 << bits.Len(uint(l.Ring-1))
+	fill(&l.PeerRing, d.PeerRing, ring.MinSize, ring.MaxSize)
 	fill(&l.Metadata.Entries, d.Metadata.Entries, 0, 1<<16-1)
 	fill(&l.Metadata.Bytes, d.Metadata.Bytes, 0, 1<<16-1)
 	fill(&l.Depth, d.Depth, 1, 10000)

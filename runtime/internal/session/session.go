@@ -6,6 +6,7 @@
 //
 //	session.go    a connection becomes a session, and ends
 //	handshake.go  preface and HELLO each way
+//	memory.go     from a unix socket into shared memory, where both want it
 //	read.go       who reads, and what each frame does
 //	write.go      how frames of many goroutines become few writes
 //	call.go       a call of this side
@@ -27,6 +28,7 @@ import (
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
 	"github.com/ipcgen/ipcgen/runtime/transport"
+	"github.com/ipcgen/ipcgen/runtime/transport/shm"
 )
 
 // Config is one side of a session. Methods and Services are shared by all sessions of an endpoint and not changed.
@@ -37,6 +39,7 @@ type Config struct {
 	Services []frame.ServiceHash
 	Logger   *slog.Logger    // nil: says nothing
 	Context  context.Context // handlers' contexts have its values; nil: none
+	Memory   Memory
 }
 
 // A Method is a method that this side serves.
@@ -60,6 +63,7 @@ type Session struct {
 	peer   transport.Peer
 	hello  *frame.HelloPayload // the peer's
 	agreed agreed
+	shared memory
 	decode codec.Options
 	done   chan struct{} // closed when the session has ended
 	calls  sync.Pool     // of *Call, for unary calls
@@ -131,8 +135,6 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 	}
 	s.limits = cfg.Limits.withDefaults(s.peer.SameUser)
 	s.decode = codec.Options{MaxDepth: s.limits.Depth}
-	s.try, _ = conn.(transport.TryWriter)
-	_, s.memory = conn.(transport.MemoryWriter)
 	if s.cfg.Logger == nil {
 		s.cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -143,6 +145,8 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 		conn.Close()
 		return nil, err
 	}
+	s.try, _ = s.conn.(transport.TryWriter) // which the handshake may have changed
+	_, s.memory = s.conn.(transport.MemoryWriter)
 	s.local = make([]localSlot, s.agreed.slots)
 	s.remote = make([]remoteSlot, s.agreed.slots)
 	for i := range s.agreed.slots {
@@ -324,6 +328,8 @@ func ioError(what string, err error) *EndError {
 		return endf(PeerGone, "the peer closed the connection or died: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return endf(PeerGone, "the peer closed the connection or died in the middle of a frame")
+	case errors.Is(err, shm.ErrBroken):
+		return endf(Protocol, "%s: %w", what, err)
 	case goneError(err):
 		return endf(PeerGone, "%s: %w", what, err)
 	default:

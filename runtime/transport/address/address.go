@@ -1,6 +1,7 @@
 // Package address turns addresses into connections. There is one syntax for dialing and listening:
 //
 //	unix:PATH              a unix socket
+//	shm:PATH               a unix socket whose sessions move into shared memory; Linux only
 //	tcp:HOST:PORT          TCP; an IPv6 host stands in brackets; listening on port 0 takes a free one
 //	tls:HOST:PORT          TCP with TLS, as Options.TLS says
 //	stdio:                 this process's stdin and stdout, for a program that its peer started
@@ -26,6 +27,7 @@ import (
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
 	"github.com/ipcgen/ipcgen/runtime/transport/pipe"
+	"github.com/ipcgen/ipcgen/runtime/transport/shm"
 	"github.com/ipcgen/ipcgen/runtime/transport/socket"
 )
 
@@ -50,6 +52,13 @@ var schemes = []scheme{
 		},
 		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
 			return socket.ListenUnix(ctx, rest)
+		}},
+	{"shm", "shm:PATH", pathOnLinux,
+		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
+			return socket.DialShm(ctx, rest)
+		},
+		func(ctx context.Context, rest string, _ Options) (transport.Listener, error) {
+			return socket.ListenShm(ctx, rest)
 		}},
 	{"tcp", "tcp:HOST:PORT", hostPort,
 		func(ctx context.Context, rest string, _ Options) (transport.Conn, error) {
@@ -147,7 +156,7 @@ func unknown(address, name, rest string, colon bool) error {
 		}
 	}
 	switch {
-	case name == "shm" || name == "signal":
+	case name == "signal":
 		return fmt.Errorf("address %q: this version of ipcgen has no %s: transport yet, write unix:PATH", address, name)
 	case colon && isPort(rest):
 		return fmt.Errorf("address %q has no scheme: for TCP write %q", address, "tcp:"+address)
@@ -178,6 +187,13 @@ func path(rest string, _ Options) error {
 		return errors.New("the path is missing")
 	}
 	return nil
+}
+
+func pathOnLinux(rest string, o Options) error {
+	if err := shm.Available(); err != nil {
+		return fmt.Errorf("%w: write unix:PATH", err)
+	}
+	return path(rest, o)
 }
 
 func nothing(rest string, _ Options) error {

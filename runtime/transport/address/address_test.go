@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestBadAddresses: what cannot be meant is refused with what can.
 func TestBadAddresses(t *testing.T) {
-	const forms = "want one of unix:PATH, tcp:HOST:PORT, tls:HOST:PORT, stdio:, fd:N or fd:R,W, fifo:PATH, exec:PROGRAM ARGS"
+	const forms = "want one of unix:PATH, shm:PATH, tcp:HOST:PORT, tls:HOST:PORT, stdio:, fd:N or fd:R,W, fifo:PATH, exec:PROGRAM ARGS"
 	withTLS := address.Options{TLS: &tls.Config{}}
 	for _, c := range []struct {
 		address string
@@ -46,7 +46,6 @@ func TestBadAddresses(t *testing.T) {
 		{"tcp4:localhost:1", address.Options{}, `: there is no scheme "tcp4": did you mean "tcp:localhost:1"?`},
 		{"exce:cat", address.Options{}, `: there is no scheme "exce": did you mean "exec:cat"?`},
 		{"studio:", address.Options{}, `: there is no scheme "studio": did you mean "stdio:"?`},
-		{"shm:/run/x", address.Options{}, ": this version of ipcgen has no shm: transport yet, write unix:PATH"},
 		{"signal:1", address.Options{}, ": this version of ipcgen has no signal: transport yet, write unix:PATH"},
 		{"unix:///run/x", address.Options{}, ` is not a URL: write "unix:/run/x"`},
 		{"tcp://localhost:1", address.Options{}, ` is not a URL: write "tcp:localhost:1"`},
@@ -92,7 +91,7 @@ func TestErrorsNameTheAddress(t *testing.T) {
 	dir := t.TempDir()
 	o := address.Options{TLS: &tls.Config{}}
 	for _, addr := range []string{
-		"unix:" + dir + "/none", "unix:@x", "tcp:127.0.0.1:nosuchport", "tls:127.0.0.1:nosuchport", "fd:10000", "fd:10000,10001",
+		"unix:" + dir + "/none", "unix:@x", "shm:" + dir + "/none", "tcp:127.0.0.1:nosuchport", "tls:127.0.0.1:nosuchport", "fd:10000", "fd:10000,10001",
 		"fifo:" + dir + "/none", "exec:ipcgen-no-such-program",
 	} {
 		if conn, err := address.Dial(t.Context(), addr, o); err == nil {
@@ -102,7 +101,7 @@ func TestErrorsNameTheAddress(t *testing.T) {
 			t.Errorf("%s: got %v", addr, err)
 		}
 	}
-	for _, addr := range []string{"unix:" + dir + "/none/s", "tcp:127.0.0.1:nosuchport", "tls:127.0.0.1:1", "fd:10000", "fifo:" + dir + "/none/f"} {
+	for _, addr := range []string{"unix:" + dir + "/none/s", "shm:" + dir + "/none/s", "tcp:127.0.0.1:nosuchport", "tls:127.0.0.1:1", "fd:10000", "fifo:" + dir + "/none/f"} {
 		if l, err := address.Listen(t.Context(), addr, o); err == nil {
 			l.Close()
 			t.Errorf("listening on %s: no error", addr)

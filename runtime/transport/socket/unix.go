@@ -16,22 +16,31 @@ import (
 
 // DialUnix connects to the socket at path.
 func DialUnix(ctx context.Context, path string) (transport.Conn, error) {
-	if err := checkPath(path); err != nil {
+	return dial(ctx, "unix:", path)
+}
+
+// DialShm is DialUnix for a session that is to move into shared memory: the address says so, nothing else differs.
+func DialShm(ctx context.Context, path string) (transport.Conn, error) {
+	return dial(ctx, "shm:", path)
+}
+
+func dial(ctx context.Context, scheme, path string) (transport.Conn, error) {
+	if err := checkPath(scheme, path); err != nil {
 		return nil, err
 	}
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
 	switch {
 	case errors.Is(err, syscall.ENOENT):
-		return nil, fmt.Errorf("dial unix:%s: no such socket: is the server running? %w", path, err)
+		return nil, fmt.Errorf("dial %s%s: no such socket: is the server running? %w", scheme, path, err)
 	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(path):
-		return nil, fmt.Errorf("dial unix:%s: there is a file that is not a socket: %w", path, err)
+		return nil, fmt.Errorf("dial %s%s: there is a file that is not a socket: %w", scheme, path, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("dial unix:%s: nobody listens there: the server has died and left the file behind: %w", path, err)
+		return nil, fmt.Errorf("dial %s%s: nobody listens there: the server has died and left the file behind: %w", scheme, path, err)
 	case err != nil:
-		return nil, fmt.Errorf("dial unix:%s: %w", path, err)
+		return nil, fmt.Errorf("dial %s%s: %w", scheme, path, err)
 	}
-	return newUnix(c.(*net.UnixConn), "unix:"+path), nil
+	return newUnix(c.(*net.UnixConn), scheme+path), nil
 }
 
 func isSocket(path string) bool {
@@ -47,15 +56,15 @@ func maxPath() int {
 	return 103
 }
 
-func checkPath(path string) error {
+func checkPath(scheme, path string) error {
 	if path == "" {
-		return errors.New("unix: needs a path: unix:/run/user/1000/echo.sock")
+		return fmt.Errorf("%s needs a path: %s/run/user/1000/echo.sock", scheme, scheme)
 	}
 	if path[0] == '@' {
-		return fmt.Errorf("unix:%s: an abstract socket is open to every user, so there is no address for one: use a path (a file of this name is unix:./%s)", path, path)
+		return fmt.Errorf("%s%s: an abstract socket is open to every user, so there is no address for one: use a path (a file of this name is %s./%s)", scheme, path, scheme, path)
 	}
 	if len(path) > maxPath() {
-		return fmt.Errorf("unix:%s: the path has %d bytes, and a socket's may have %d: use a shorter directory", path, len(path), maxPath())
+		return fmt.Errorf("%s%s: the path has %d bytes, and a socket's may have %d: use a shorter directory", scheme, path, len(path), maxPath())
 	}
 	return nil
 }
@@ -64,10 +73,20 @@ func checkPath(path string) error {
 // that a dead server left is taken over; where one is alive, or something that is not a socket stands, that is an
 // error. Closing the listener removes the file, unless somebody else has put another one there.
 func ListenUnix(ctx context.Context, path string) (transport.Listener, error) {
-	if err := checkPath(path); err != nil {
+	return listen(ctx, "unix:", path)
+}
+
+// ListenShm is ListenUnix for sessions that are to move into shared memory: the address says so, nothing else differs.
+func ListenShm(ctx context.Context, path string) (transport.Listener, error) {
+	return listen(ctx, "shm:", path)
+}
+
+func listen(ctx context.Context, scheme, path string) (transport.Listener, error) {
+	if err := checkPath(scheme, path); err != nil {
 		return nil, err
 	}
-	fail := func(err error) (transport.Listener, error) { return nil, fmt.Errorf("listen unix:%s: %w", path, err) }
+	address := scheme + path
+	fail := func(err error) (transport.Listener, error) { return nil, fmt.Errorf("listen %s: %w", address, err) }
 	// The socket is born in a directory that nobody else can enter, and moved to its place when it is ready.
 	private, err := os.MkdirTemp(filepath.Dir(path), ".")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +112,6 @@ func ListenUnix(ctx context.Context, path string) (transport.Listener, error) {
 		os.Remove(born)
 		return fail(err)
 	}
-	address := "unix:" + path
 	return &listener{Listener: l, address: address,
 		wrap:   func(c net.Conn) transport.Conn { return newUnix(c.(*net.UnixConn), address) },
 		remove: func() { removeSame(path, mine) },
