@@ -279,6 +279,7 @@ func subjects(b *testing.B, size int) []subject {
 	floor := dialFloor(b, at("floor"), size)
 	req := &echov1.SayRequest{Text: textOf(size)}
 	unix, tcp, g := dialIPC(b, at("ipcgen")), dialIPC(b, tcpAddress), dialGRPC(b, at("grpc"))
+	shm := dialIPC(b, "shm:"+filepath.Join(dir, "ipcgen")) // the same server
 	greq := &wrapperspb.BytesValue{Value: []byte(req.Text)}
 	say := func(c *echov1.EchoClient) func() error {
 		return func() error {
@@ -289,6 +290,7 @@ func subjects(b *testing.B, size int) []subject {
 	return []subject{
 		{"floor", floor.call},
 		{"unix", say(unix)},
+		{"shm", say(shm)},
 		{"tcp", say(tcp)},
 		{"grpc", func() error {
 			return g.Invoke(context.Background(), "/bench.Echo/Say", greq, new(wrapperspb.BytesValue))
