@@ -25,6 +25,9 @@ type File struct {
 	// with another ending.
 	Path    string
 	Content []byte
+	// Yields says that a file of this name that ipcgen did not make is as good, and stays: what makes a folder a
+	// package, for one.
+	Yields bool
 }
 
 // Header is the start of the first line of every generated file, after the language's comment marker. A file that

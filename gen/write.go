@@ -15,9 +15,9 @@ import (
 
 // An Output is what one generator made and where it goes.
 type Output struct {
-	Dir    string // Files are relative to it
-	Ending string // of the generator's files: ".ipc.go"
-	Files  []File
+	Dir     string   // Files are relative to it
+	Endings []string // of the generator's files: ".ipc.go"
+	Files   []File
 	// Whole says that all of Dir is looked through for stale files, not only the folders that Files are in.
 	Whole bool
 }
@@ -96,6 +96,8 @@ func (o *Output) compare(f File) (*Change, error) {
 		return c, nil
 	case err != nil:
 		return nil, fmt.Errorf("%s: cannot be compared: %w", c.Path, reason(err))
+	case !hasHeader(old) && f.Yields:
+		return nil, nil
 	case !hasHeader(old):
 		return nil, fmt.Errorf("%s: was not made by ipcgen and is not overwritten; remove it, or choose another output directory", c.Path)
 	case bytes.Equal(old, f.Content):
@@ -120,8 +122,10 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 		if source == "" || exists(source) {
 			return
 		}
-		if at := strings.TrimSuffix(source, ".proto") + o.Ending; filepath.Join(o.Dir, filepath.FromSlash(at)) == name {
-			found = append(found, name)
+		for _, ending := range o.Endings {
+			if at := strings.TrimSuffix(source, ".proto") + ending; filepath.Join(o.Dir, filepath.FromSlash(at)) == name {
+				found = append(found, name)
+			}
 		}
 	}
 	if !o.Whole {
@@ -130,12 +134,14 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 			folders[path.Dir(f.Path)] = true
 		}
 		for folder := range folders {
-			names, err := filepath.Glob(filepath.Join(escape(filepath.Join(o.Dir, filepath.FromSlash(folder))), "*"+o.Ending))
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range names {
-				visit(name)
+			for _, ending := range o.Endings {
+				names, err := filepath.Glob(filepath.Join(escape(filepath.Join(o.Dir, filepath.FromSlash(folder))), "*"+ending))
+				if err != nil {
+					return nil, err
+				}
+				for _, name := range names {
+					visit(name)
+				}
 			}
 		}
 		return found, nil
@@ -148,7 +154,7 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 			return err
 		case d.IsDir() && p != o.Dir && strings.HasPrefix(d.Name(), "."):
 			return filepath.SkipDir
-		case !d.IsDir() && strings.HasSuffix(p, o.Ending):
+		case !d.IsDir() && slices.ContainsFunc(o.Endings, func(ending string) bool { return strings.HasSuffix(p, ending) }):
 			visit(p)
 		}
 		return nil

@@ -61,7 +61,7 @@ func TestWriteChangesOnlyWhatDiffers(t *testing.T) {
 	if err := os.Chtimes("out/a/same.ipc.go", old, old); err != nil {
 		t.Fatal(err)
 	}
-	output := gen.Output{Dir: "out", Ending: ".ipc.go", Files: []gen.File{
+	output := gen.Output{Dir: "out", Endings: []string{".ipc.go"}, Files: []gen.File{
 		{Path: "a/same.ipc.go", Content: []byte(content("a/same.proto", "1"))},
 		{Path: "a/other.ipc.go", Content: []byte(content("a/other.proto", "2"))},
 		{Path: "a/b/new.ipc.go", Content: []byte(content("a/b/new.proto", "1"))},
@@ -103,7 +103,7 @@ func TestCompareRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, map[string]string{"hand.ipc.go": "package hand\n", "file": "", "dir.ipc.go/x": ""})
 	one := func(dir, path string) []gen.Output {
-		return []gen.Output{{Dir: dir, Ending: ".ipc.go", Files: []gen.File{{Path: path, Content: []byte(content("x.proto", ""))}}}}
+		return []gen.Output{{Dir: dir, Endings: []string{".ipc.go"}, Files: []gen.File{{Path: path, Content: []byte(content("x.proto", ""))}}}}
 	}
 	for name, c := range map[string]struct {
 		outputs []gen.Output
@@ -127,7 +127,7 @@ func TestCompareRefuses(t *testing.T) {
 // TestApplyAllOrNone has a last file that cannot be staged, since a file stands where its folder belongs.
 func TestApplyAllOrNone(t *testing.T) {
 	t.Chdir(t.TempDir())
-	output := gen.Output{Dir: "out", Ending: ".ipc.go", Files: []gen.File{
+	output := gen.Output{Dir: "out", Endings: []string{".ipc.go"}, Files: []gen.File{
 		{Path: "a/new.ipc.go", Content: []byte(content("a/new.proto", ""))},
 		{Path: "b/new.ipc.go", Content: []byte(content("b/new.proto", ""))},
 	}}
@@ -144,5 +144,29 @@ func TestApplyAllOrNone(t *testing.T) {
 	}
 	if _, err := os.Stat("out/a"); err == nil {
 		t.Error("a folder was left behind")
+	}
+}
+
+// TestCompareYields wants a file of the user's to stay where it does as well, and one of ours to be kept up to date.
+func TestCompareYields(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, map[string]string{"mine/__init__.py": "", "ours/__init__.py": "# " + gen.Header + "\n# of an older version\n"})
+	now := []byte("# " + gen.Header + "\n")
+	output := gen.Output{Dir: ".", Endings: []string{"_ipc.py"}, Files: []gen.File{
+		{Path: "mine/__init__.py", Content: now, Yields: true},
+		{Path: "new/__init__.py", Content: now, Yields: true},
+		{Path: "ours/__init__.py", Content: now, Yields: true},
+	}}
+	changes, err := gen.Compare([]gen.Output{output}, func(string) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes {
+		got = append(got, filepath.ToSlash(c.Path)+" "+c.Kind.String())
+	}
+	want := []string{"new/__init__.py is missing", "ours/__init__.py is not up to date"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }

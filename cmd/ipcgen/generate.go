@@ -180,7 +180,7 @@ func (j *job) generate(ctx context.Context, p *progress, schema *idl.Schema) ([]
 		p.doing(fmt.Sprintf("generating %s for %d .proto files", t.Name, len(j.files)))
 		files, err := t.Generator.Generate(&gen.Request{Schema: schema, ImportPath: t.packages})
 		problems = append(problems, err)
-		outputs = append(outputs, gen.Output{Dir: t.out, Ending: t.Ending, Files: files, Whole: j.whole})
+		outputs = append(outputs, gen.Output{Dir: t.out, Endings: t.Endings, Files: files, Whole: j.whole})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -57,7 +57,7 @@ func generate(t *testing.T, l *load.Loader, files ...string) ([]gen.File, error)
 // compare holds what was generated against what is in dir.
 func compare(t *testing.T, dir string, files []gen.File, exists func(string) bool) {
 	t.Helper()
-	changes, err := gen.Compare([]gen.Output{{Dir: dir, Ending: ".ipc.go", Files: files, Whole: true}}, exists)
+	changes, err := gen.Compare([]gen.Output{{Dir: dir, Endings: []string{".ipc.go"}, Files: files, Whole: true}}, exists)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,13 @@ import (
 
 // A Language is what code can be generated for.
 type Language struct {
-	Name      string // as users write it
-	Ending    string // of its files, in place of ".proto"
+	Name      string   // as users write it
+	Endings   []string // of its files, in place of ".proto"
 	Generator gen.Generator
 }
 
 var all = []Language{
-	{"go", ".ipc.go", golang.Generator{}},
+	{"go", []string{".ipc.go"}, golang.Generator{}},
 }
 
 // Find returns the language of a name.
