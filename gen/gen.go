@@ -15,7 +15,8 @@ type Generator interface {
 type Request struct {
 	Schema *idl.Schema
 	// ImportPath maps the path of a .proto file to where its code is imported from, for the languages in which the
-	// .proto file cannot say so or the user wants another place than it says.
+	// .proto file cannot say so or the user wants another place than it says. A key that ends in a slash, "google/type/",
+	// stands for a folder: what is in it and below belongs to the same place below the import path. "./" is all folders.
 	ImportPath map[string]string
 }
 

@@ -20,7 +20,7 @@ import (
 
 const generateHelp = `Each FILE is a .proto file, a directory (all .proto files below it), or a pattern such as 'api/**/*.proto'. What is
 generated for it lands at --out joined with its path relative to the import path (-I) that it is in. Its Go import path
-is what its option go_package says, or what --go-package says of it.
+is what its option go_package says, or what --go-package says of it or a folder around it.
 
 Without a FILE, what to generate is read from ipcgen.yaml in the current directory:
 
@@ -38,6 +38,8 @@ is never overwritten. A generated file whose .proto file is gone is removed.
 EXAMPLES:
    ipcgen generate --out . echo.proto                  echo.ipc.go beside echo.proto
    ipcgen generate -I api --out internal/api api       all of api/ to internal/api/
+   ipcgen generate -I third_party --out third_party --go-package google/=example.com/project/third_party/google \
+      third_party/google/type                          files of somebody else, to a place of one's own
    ipcgen generate --check                             what ipcgen.yaml says, in CI
    //go:generate ipcgen generate --out . echo.proto    in a Go file`
 
@@ -51,7 +53,7 @@ func generateCommand(stderr io.Writer) *cli.Command {
 			&cli.StringSliceFlag{Name: "import-path", Aliases: []string{"I"}, Usage: "look for imports in `DIR`; may be repeated, the first that has a file wins (default: the current directory)"},
 			&cli.StringSliceFlag{Name: "lang", Usage: "generate `LANGUAGE`, one of: " + language.Names() + "; may be repeated (default: go)"},
 			&cli.StringFlag{Name: "out", Usage: "write below `DIR`, which is made if need be"},
-			&cli.StringSliceFlag{Name: "go-package", Usage: "`FILE=IMPORTPATH[;NAME]`: the Go package of a .proto file, in place of its go_package; may be repeated"},
+			&cli.StringSliceFlag{Name: "go-package", Usage: "`FILE=IMPORTPATH[;NAME]`: the Go package of a .proto file, in place of its go_package; FOLDER/=IMPORTPATH: each folder below FOLDER is a package below IMPORTPATH; may be repeated"},
 			&cli.StringFlag{Name: "config", Usage: "read what to generate from `FILE` (default: ipcgen.yaml where no FILE is named)"},
 			&cli.BoolFlag{Name: "check", Usage: "write nothing; fail and tell which files are not up to date"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell which files were written and removed"},
@@ -127,7 +129,7 @@ func parsePackages(flags []string) (map[string]string, error) {
 	for _, f := range flags {
 		file, importPath, ok := strings.Cut(f, "=")
 		if !ok || file == "" || importPath == "" {
-			return nil, usagef("--go-package %s: write it as FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1", f)
+			return nil, usagef("--go-package %s: write it as FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1, or FOLDER/=IMPORTPATH", f)
 		}
 		packages[file] = importPath
 	}

@@ -28,7 +28,7 @@ var _ gen.Generator = Generator{}
 // Generate returns one file for each .proto file asked for: "echo/v1/echo.proto" gives "echo/v1/echo.ipc.go".
 //
 // A file's Go import path is what req.ImportPath says, else the option go_package; both may name the package behind a
-// semicolon. Files of google/protobuf that are not mapped are in the runtime.
+// semicolon. Files of google/protobuf that are not mapped one by one are in the runtime.
 func (Generator) Generate(req *gen.Request) ([]gen.File, error) {
 	var wrong diag.List
 	p := newProgram(req, &wrong)

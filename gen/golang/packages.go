@@ -1,6 +1,7 @@
 package golang
 
 import (
+	"cmp"
 	"fmt"
 	"go/token"
 	"maps"
@@ -63,7 +64,22 @@ func goPackageOf(f *idl.File, mapping map[string]string) string {
 	case path.Dir(f.Path) == "google/protobuf":
 		return wktPath
 	}
-	return f.GoPackage
+	return cmp.Or(folderPackage(f.Path, mapping), f.GoPackage)
+}
+
+// folderPackage returns what the mapping says of the innermost folder around a file; "" if nothing.
+func folderPackage(file string, mapping map[string]string) string {
+	innermost, found := "", ""
+	for folder, importPath := range mapping {
+		if !strings.HasSuffix(folder, "/") {
+			continue
+		}
+		prefix := strings.TrimPrefix(folder, "./")
+		if rest, ok := strings.CutPrefix(file, prefix); ok && len(prefix) >= len(innermost) {
+			innermost, found = prefix, path.Join(importPath, path.Dir(rest))
+		}
+	}
+	return found
 }
 
 // place finds the package of a file. A file that nothing places gets one without a path.
@@ -185,7 +201,7 @@ func checkFolders(p *program, schema *idl.Schema, wrong *diag.List) {
 		if first, ok := byFolder[folder]; !ok {
 			byFolder[folder] = f
 		} else if p.packages[first] != pkg {
-			d := wrong.Add(f.Pos, "give both the same go_package, or move one of them",
+			d := wrong.Add(f.Pos, "give both the same go_package, or map their folder: --go-package "+folderExample(folder),
 				"%s and %s stand in one folder, but belong to the Go packages %s and %s",
 				f.Path, first.Path, pkg.path, p.packages[first].path)
 			d.See = append(d.See, diag.Note{Pos: first.Pos, Text: "the other file"})
@@ -193,11 +209,16 @@ func checkFolders(p *program, schema *idl.Schema, wrong *diag.List) {
 		if first, ok := byPackage[pkg]; !ok {
 			byPackage[pkg] = f
 		} else if path.Dir(first.Path) != folder {
-			d := wrong.Add(f.Pos, "give each folder a go_package of its own, or move the files into one",
+			d := wrong.Add(f.Pos, "give each folder a go_package of its own, or map them: --go-package "+folderExample(folder),
 				"%s and %s belong to the Go package %s, but stand in two folders", f.Path, first.Path, pkg.path)
 			d.See = append(d.See, diag.Note{Pos: first.Pos, Text: "the other file"})
 		}
 	}
+}
+
+// folderExample returns how a folder is mapped on the command line.
+func folderExample(folder string) string {
+	return fmt.Sprintf("%s/=%s", folder, path.Join("example.com/project", folder))
 }
 
 // A use is a place in the schema at which one package needs another.
