@@ -122,8 +122,9 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 		if source == "" || exists(source) {
 			return
 		}
+		at := filepath.Join(o.Dir, filepath.FromSlash(strings.TrimSuffix(source, ".proto")))
 		for _, ending := range o.Endings {
-			if at := strings.TrimSuffix(source, ".proto") + ending; filepath.Join(o.Dir, filepath.FromSlash(at)) == name {
+			if name == at+ending || name == at+"_"+ending { // with the underscore where a name would mean something
 				found = append(found, name)
 			}
 		}

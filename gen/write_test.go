@@ -54,6 +54,7 @@ func TestWriteChangesOnlyWhatDiffers(t *testing.T) {
 		"out/a/other.ipc.go": content("a/other.proto", "1"),
 		"out/a/gone.ipc.go":  content("a/gone.proto", "1"),
 		"out/b/gone.ipc.go":  content("b/gone.proto", "1"),        // a folder that this run does not write to
+		"out/b/arm_.ipc.go":  content("b/arm.proto", "1"),         // the underscore is the generator's
 		"out/a/kept.ipc.go":  content("a/kept.proto", "1"),        // its source is there
 		"out/a/moved.ipc.go": content("moved.proto", "1"),         // belongs to another output directory
 		"out/a/mine.ipc.go":  "package a // source: a/mine.proto", // written by hand
@@ -94,8 +95,8 @@ func TestWriteChangesOnlyWhatDiffers(t *testing.T) {
 	}
 	output.Whole = true
 	changes, err = gen.Compare([]gen.Output{output}, exists)
-	if err != nil || len(changes) != 1 || filepath.ToSlash(changes[0].Path) != "out/b/gone.ipc.go" {
-		t.Errorf("looking through the whole directory: got %v, %v, want out/b/gone.ipc.go alone", changes, err)
+	if err != nil || len(changes) != 2 || filepath.ToSlash(changes[0].Path) != "out/b/arm_.ipc.go" || filepath.ToSlash(changes[1].Path) != "out/b/gone.ipc.go" {
+		t.Errorf("looking through the whole directory: got %v, %v, want out/b/arm_.ipc.go and out/b/gone.ipc.go", changes, err)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/ipcgen/ipcgen/testdata/messages/go/nested"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/scalars"
 	"github.com/ipcgen/ipcgen/testdata/names/go/clashes"
+	"github.com/ipcgen/ipcgen/testdata/oneofs/go/choice"
 	"github.com/ipcgen/ipcgen/testdata/proto2/go/old"
 )
 
@@ -58,6 +59,7 @@ func subjects(t testing.TB) []*subject {
 			"Tree": new(nested.Tree), "Maps": new(nested.Maps), "Choice": new(nested.Choice), "WellKnown": new(nested.WellKnown),
 		},
 		"names/clashes/clashes.proto":    {"type": new(clashes.Type)},
+		"oneofs/choice/choice.proto":     {"Fixed": new(choice.Fixed), "Single": new(choice.Single)},
 		"proto2/old/old.proto":           {"Old": new(old.Old)},
 		"editions/current/current.proto": {"New": new(current.New)},
 	} {

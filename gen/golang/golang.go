@@ -25,7 +25,8 @@ type Generator struct{}
 
 var _ gen.Generator = Generator{}
 
-// Generate returns one file for each .proto file asked for: "echo/v1/echo.proto" gives "echo/v1/echo.ipc.go".
+// Generate returns one file for each .proto file asked for: "echo/v1/echo.proto" gives "echo/v1/echo.ipc.go". A
+// name that would tie the file to a platform, as robot_arm.proto's, gets an underscore: "robot_arm_.ipc.go".
 //
 // A file's Go import path is what req.ImportPath says, else the option go_package; both may name the package behind a
 // semicolon. Files of google/protobuf that are not mapped one by one are in the runtime.

@@ -295,26 +295,47 @@ func (m *message) parts() [][]*field {
 func (w *printer) eachPresent(m *message, one func(f *field, value string)) {
 	for _, part := range m.parts() {
 		f := part[0]
-		switch {
-		case len(part) > 1:
-			w.p("switch x := m.%s.(type) {", f.oneof.goName)
-			for _, f := range part {
-				w.p("case *%s:", f.wrapper)
-				one(f, "x."+f.goName)
-			}
-		case f.oneof != nil:
-			w.p("if x, ok := m.%s.(*%s); ok {", f.oneof.goName, f.wrapper)
-			one(f, "x."+f.goName)
-		default:
-			w.p("if %s {", f.present())
-			value := "m." + f.goName
-			if f.pointer() {
-				value = "*" + value
-			}
-			one(f, value)
+		if f.oneof != nil {
+			w.eachMember(part, one)
+			continue
 		}
+		value := "m." + f.goName
+		if f.pointer() {
+			value = "*" + value
+		}
+		w.p("if %s {", f.present())
+		one(f, value)
 		w.p("}")
 	}
+}
+
+// eachMember is eachPresent for fields of one oneof. What one prints may leave the value alone, and Go wants no variable
+// for it then.
+func (w *printer) eachMember(part []*field, one func(f *field, value string)) {
+	bodies, used := make([]string, len(part)), false
+	for i, f := range part {
+		value := "x." + f.goName
+		bodies[i] = w.apart(func() { one(f, value) })
+		used = used || strings.Contains(bodies[i], value)
+	}
+	oneof := "m." + part[0].oneof.goName
+	switch {
+	case len(part) > 1 && used:
+		w.p("switch x := %s.(type) {", oneof)
+	case len(part) > 1:
+		w.p("switch %s.(type) {", oneof)
+	case used:
+		w.p("if x, ok := %s.(*%s); ok {", oneof, part[0].wrapper)
+	default:
+		w.p("if _, ok := %s.(*%s); ok {", oneof, part[0].wrapper)
+	}
+	for i, f := range part {
+		if len(part) > 1 {
+			w.p("case *%s:", f.wrapper)
+		}
+		w.text.WriteString(bodies[i])
+	}
+	w.p("}")
 }
 
 // present returns the condition under which a field that is in no oneof is written.

@@ -30,6 +30,9 @@ func TestNames(t *testing.T) {
 	}
 	for _, dir := range dirs {
 		root := filepath.Dir(dir)
+		if filepath.Base(root) == "files" {
+			continue // about the names of files, which differ
+		}
 		for _, file := range protos(t, root) {
 			name, err := filepath.Rel(root, file)
 			if err != nil {

@@ -3,7 +3,10 @@ package golang
 import (
 	"bytes"
 	"fmt"
+	"go/build"
 	"go/format"
+	"io"
+	"path"
 	"strings"
 
 	"github.com/dave/jennifer/jen"
@@ -19,13 +22,13 @@ type printer struct {
 	file *idl.File
 	pkg  *goPackage
 	out  *jen.File
-	text strings.Builder
+	text *strings.Builder
 }
 
 // file generates the code of one .proto file.
 func (p *program) file(f *idl.File) (gen.File, error) {
 	pkg := p.packages[f]
-	w := &printer{program: p, file: f, pkg: pkg, out: jen.NewFilePathName(pkg.path, pkg.name)}
+	w := &printer{program: p, file: f, pkg: pkg, text: new(strings.Builder), out: jen.NewFilePathName(pkg.path, pkg.name)}
 	w.imports()
 	w.out.NoFormat = true // done once the imports are grouped
 	w.out.HeaderComment("// " + gen.Header)
@@ -47,7 +50,6 @@ func (p *program) file(f *idl.File) (gen.File, error) {
 		w.gap()
 		w.p("const _ = %s", ipc("Supports1"))
 	}
-	w.descriptor()
 	w.out.Add(resolve(w.text.String()))
 	var b bytes.Buffer
 	if err := w.out.Render(&b); err != nil {
@@ -57,8 +59,26 @@ func (p *program) file(f *idl.File) (gen.File, error) {
 	if err != nil {
 		return gen.File{}, fmt.Errorf("generating Go for %s: %w", f.Path, err)
 	}
-	return gen.File{Path: strings.TrimSuffix(f.Path, ".proto") + ".ipc.go", Content: source}, nil
+	return gen.File{Path: fileName(f.Path), Content: append(source, w.descriptor()...)}, nil
 }
+
+// fileName returns where the code of a .proto file is. Go would pass over some names, or take them for files of one
+// platform, as in "robot_arm": these get an underscore, and those that start with one an x.
+func fileName(file string) string {
+	base := strings.TrimSuffix(file, ".proto")
+	if dir, name := path.Split(base); strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") {
+		base = dir + "x" + name
+	}
+	nowhere := build.Context{GOOS: "none", GOARCH: "none", Compiler: "gc", OpenFile: func(string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("package p\n")), nil
+	}}
+	if built, err := nowhere.MatchFile("", path.Base(base)+ending); err == nil && !built {
+		base += "_"
+	}
+	return base + ending
+}
+
+const ending = ".ipc.go"
 
 // mark stands on both sides of an import path in the text. It cannot stand in what users wrote.
 const mark = "\x00"
@@ -89,8 +109,18 @@ func resolve(text string) *jen.Statement {
 
 // p prints a line.
 func (w *printer) p(format string, args ...any) {
-	fmt.Fprintf(&w.text, format, args...)
+	fmt.Fprintf(w.text, format, args...)
 	w.text.WriteByte('\n')
+}
+
+// apart returns what print prints, in place of printing it.
+func (w *printer) apart(print func()) string {
+	before := w.text
+	w.text = new(strings.Builder)
+	print()
+	printed := w.text.String()
+	w.text = before
+	return printed
 }
 
 // gap prints an empty line.
