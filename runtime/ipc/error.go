@@ -127,11 +127,14 @@ func (r Reason) String() string { return session.Reason(r).String() }
 // A SessionError is why a session ended. Errors of calls that ended with it wrap it.
 type SessionError struct {
 	Reason Reason
-	Err    error // what was found
+	Peer   string // the peer's address, as Peer.Address
+	Err    error  // what was found
 }
 
-// Error returns the reason and what was found.
-func (e *SessionError) Error() string { return fmt.Sprintf("session ended: %s: %v", e.Reason, e.Err) }
+// Error returns the peer's address, the reason, and what was found.
+func (e *SessionError) Error() string {
+	return session.EndText(e.Peer, session.Reason(e.Reason), e.Err)
+}
 
 // Unwrap returns what was found.
 func (e *SessionError) Unwrap() error { return e.Err }
@@ -140,7 +143,7 @@ func (e *SessionError) Unwrap() error { return e.Err }
 func sessionError(err error) error {
 	var e *session.EndError
 	if errors.As(err, &e) {
-		return &SessionError{Reason: Reason(e.Reason), Err: e.Err}
+		return &SessionError{Reason: Reason(e.Reason), Peer: e.Peer, Err: e.Err}
 	}
 	return err
 }

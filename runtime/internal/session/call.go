@@ -340,8 +340,8 @@ func (s *Session) refusal() *Failure {
 	switch {
 	case s.ended != nil:
 		return notExecuted(CodeUnavailable, "%w", s.ended)
-	case s.failed:
-		return notExecuted(CodeUnavailable, "the session is ending: the peer is gone")
+	case s.failed != nil:
+		return notExecuted(CodeUnavailable, "%w", s.failed)
 	case s.leaving:
 		return notExecuted(CodeUnavailable, "the session is draining: this side is closing it")
 	case s.peerLeaving:

@@ -38,10 +38,19 @@ func (r Reason) String() string {
 // An EndError says why and how a session ended.
 type EndError struct {
 	Reason Reason
-	Err    error // what was found; never nil
+	Peer   string // its address; "" where the transport has none
+	Err    error  // what was found; never nil
 }
 
-func (e *EndError) Error() string { return fmt.Sprintf("session ended: %s: %v", e.Reason, e.Err) }
+func (e *EndError) Error() string { return EndText(e.Peer, e.Reason, e.Err) }
+
+// EndText is the text of an error that says why the session with a peer ended.
+func EndText(peer string, r Reason, err error) string {
+	if peer == "" {
+		return fmt.Sprintf("session ended: %s: %v", r, err)
+	}
+	return fmt.Sprintf("session with %s ended: %s: %v", peer, r, err)
+}
 
 func (e *EndError) Unwrap() error { return e.Err }
 

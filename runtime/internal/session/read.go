@@ -119,7 +119,7 @@ func (s *Session) toReader() {
 		s.relieveHandler()
 	case s.role == vacant:
 		s.giveBack()
-	case s.role == borrowed && !s.relieve && !s.failed:
+	case s.role == borrowed && !s.relieve && s.failed == nil:
 		s.relieve = true
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -284,7 +284,7 @@ func (s *Session) clock() int64 {
 // readTimedOut tells the call for the role from a deadline that was left behind by one, and from the end of the wait
 // for what a peer had sent before writing to it failed. Called with the mutex held.
 func (s *Session) readTimedOut() error {
-	if s.failed {
+	if s.failed != nil {
 		return io.EOF
 	}
 	if !s.relieve {

@@ -107,7 +107,7 @@ type Session struct {
 	// Writing (write.go).
 	out, spare []byte
 	writing    bool
-	failed     bool      // a write failed: nothing more is sent, what has come is still read
+	failed     *EndError // why a write failed: nothing more is sent, what has come is still read
 	due        []*stream // owe a CREDIT or CANCEL
 	pong       bool
 	room       []*waiter
@@ -143,6 +143,10 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 	}
 	if err := s.handshake(ctx); err != nil {
 		conn.Close()
+		var e *EndError
+		if errors.As(err, &e) {
+			e.Peer = s.peer.Address
+		}
 		return nil, err
 	}
 	s.try, _ = s.conn.(transport.TryWriter) // which the handshake may have changed
@@ -266,11 +270,14 @@ func (s *Session) end(e *EndError) {
 		s.mu.Unlock()
 		return
 	}
+	if e.Peer == "" {
+		e.Peer = s.peer.Address
+	}
 	s.ended = e
 	s.ticker.Stop()
 	s.alarm.Stop()
 	var farewell []byte
-	if !s.writing && !s.failed && (e.Reason == Protocol || e.Reason == Closed) {
+	if !s.writing && s.failed == nil && (e.Reason == Protocol || e.Reason == Closed) {
 		s.collect()
 		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(cutText(e.Err.Error(), frame.MaxGoAwayText)))
 		farewell = s.out

@@ -557,7 +557,7 @@ func (s *Session) wait(ctx context.Context, w *waiter, c condition) error {
 		s.readFor(c)
 		return nil
 	}
-	if len(s.out) > 0 && !s.writing && !s.failed && s.ended == nil {
+	if len(s.out) > 0 && !s.writing && s.failed == nil && s.ended == nil {
 		s.flush(true) // a call that was left for the caller to write, which now is not the one to read
 		return nil
 	}

@@ -72,7 +72,7 @@ func (s *Session) flush(wait bool) {
 		return
 	}
 	s.writing = true
-	for s.collect(); len(s.out) > 0 && s.ended == nil && !s.failed; s.collect() {
+	for s.collect(); len(s.out) > 0 && s.ended == nil && s.failed == nil; s.collect() {
 		b := s.takeOut()
 		n, err := s.tryWrite(b)
 		if err == nil && n < len(b) {
@@ -146,15 +146,15 @@ func (s *Session) wakeRoom() {
 // writeFailed gives up sending. What the peer had sent before it went is still to be read, so the session ends when
 // that is done, which does not take long: the read deadline sees to it. Called with the mutex held.
 func (s *Session) writeFailed(err error) {
-	if s.failed || s.ended != nil {
+	if s.failed != nil || s.ended != nil {
 		return
 	}
-	s.failed = true
-	var e *EndError
-	if errors.As(err, &e) || !goneError(err) {
-		if e == nil {
-			e = ioError("writing", err)
-		}
+	if !errors.As(err, &s.failed) {
+		s.failed = ioError("writing", err)
+	}
+	e := s.failed
+	e.Peer = s.peer.Address
+	if e.Reason != PeerGone {
 		s.wg.Go(func() { s.end(e) })
 		return
 	}
