@@ -159,7 +159,7 @@ func (c *Call) answer() *Failure {
 	s.release(it.room)
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decodeItem(it, c.res); err != nil {
+	if err := s.decoding(it.alone).Unmarshal(it.data, c.res); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -250,7 +250,7 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
 		return f
 	}
-	err := c.sendPieces(ctx, first.b[first.message:], end)
+	err := c.sendPieces(ctx, first.b, first.message, end)
 	if err != nil && !(err == errSendClosed && c.finished) { // how a call that is over ended, the answer tells
 		return s.sendFailed(c, err)
 	}
@@ -294,7 +294,7 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.closed = flags&frame.End != 0
 	c.mark = s.queued
 	s.pending++
-	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b)
+	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.role != vacant)
 	// A lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits for
 	// this one's processor, or is moved to another one, from where all that follows takes longer.
 	if send && (s.role != vacant || !c.unary || c.abandoned) {
@@ -374,18 +374,25 @@ func (s *Session) freeSlot(slot int) {
 // decodeHeld is how many bytes of a message are decoded with the mutex held: letting go of it costs more.
 const decodeHeld = 4 << 10
 
-// decodeMessage decodes a message that lies in the buffer. Called and returns with the mutex held, which is released
-// while a large one is decoded.
-func (s *Session) decodeMessage(b []byte, m codec.Message) error {
+// decoding returns how to decode a message. Alone says that nothing else is or comes where it lies, so that its strings and
+// bytes may stay there.
+func (s *Session) decoding(alone bool) codec.Options {
+	options := s.decode
+	options.Alias = alone
+	return options
+}
+
+// decodeMessage decodes a message. Called and returns with the mutex held, which is released while a large one is decoded.
+func (s *Session) decodeMessage(b []byte, alone bool, m codec.Message) error {
 	if len(b) > decodeHeld {
 		s.mu.Unlock()
 		defer s.mu.Lock()
 	}
-	return s.decode.Unmarshal(b, m)
+	return s.decoding(alone).Unmarshal(b, m)
 }
 
 // handleStatus ends a call.
-func (s *Session) handleStatus(h frame.Header, payload []byte) error {
+func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error {
 	p, message, err := frame.ParseStatus(payload, s.limits.Metadata)
 	if err != nil {
 		return err
@@ -412,7 +419,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte) error {
 	case h.Flags&frame.Msg == 0:
 	case c.unary && c.res != nil && !c.abandoned:
 		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.
-		err := s.decodeMessage(message, c.res)
+		err := s.decodeMessage(message, alone, c.res)
 		if s.ended != nil {
 			return nil // the caller has gone, perhaps with c
 		}

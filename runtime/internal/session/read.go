@@ -234,23 +234,38 @@ func (s *Session) readFor(c condition) {
 // tried again. Called and returns with the mutex held; it is released meanwhile.
 func (s *Session) read() error {
 	s.mu.Unlock()
-	s.makeRoom()
-	n, err := s.conn.Read(s.buf[s.w:])
-	s.w += n
+	n, err := s.conn.Read(s.target())
 	s.mu.Lock()
 	s.now = 0
+	if s.place.b != nil {
+		s.place.have += n
+	} else {
+		s.w += n
+	}
 	switch {
 	case n > 0:
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return s.readTimedOut()
-	case errors.Is(err, io.EOF) && s.w > s.r:
+	case errors.Is(err, io.EOF) && (s.w > s.r || s.place.b != nil):
 		return io.ErrUnexpectedEOF
 	case err == nil:
 		return io.ErrNoProgress
 	default:
 		return err
 	}
+}
+
+// target returns where the next bytes go.
+func (s *Session) target() []byte {
+	if s.place.b != nil {
+		return s.place.b[s.place.have:]
+	}
+	s.makeRoom()
+	if s.short {
+		return s.buf[s.w:min(len(s.buf), s.w+pieceLeast)]
+	}
+	return s.buf[s.w:]
 }
 
 // makeRoom sees to it that the buffer has room for the rest of the frame at its front.
@@ -319,6 +334,11 @@ func (s *Session) endRead(err error) {
 // handleBuffered handles the frames that have come whole. Called and returns with the mutex held, as everything that
 // handles a frame; it is released while a handler runs or a large message is decoded.
 func (s *Session) handleBuffered() error {
+	if s.place.b != nil {
+		if err := s.handlePlaced(); err != nil {
+			return err
+		}
+	}
 	for s.w-s.r >= frame.HeaderSize && s.ended == nil {
 		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
 		if err != nil {
@@ -326,30 +346,84 @@ func (s *Session) handleBuffered() error {
 		}
 		size := frame.HeaderSize + int(h.Length)
 		if s.w-s.r < size {
+			s.putInPlace(h)
 			return nil
 		}
 		payload := s.buf[s.r+frame.HeaderSize : s.r+size]
 		s.r += size
-		if err := s.handle(h, payload); err != nil {
-			if err == errRelieved {
-				return err
-			}
-			var e *EndError
-			if errors.As(err, &e) {
-				return e
-			}
-			return endf(Protocol, "%s: %w", h.Type, err)
+		s.short = h.Flags&frame.More != 0
+		if err := s.handle(h, payload, false); err != nil {
+			return handleError(h, err)
 		}
 	}
 	return nil
 }
 
-func (s *Session) handle(h frame.Header, payload []byte) error {
+// handleError makes of the error of a frame's handling that which ends the session.
+func handleError(h frame.Header, err error) error {
+	var e *EndError
+	if err == errRelieved || errors.As(err, &e) {
+		return err
+	}
+	return endf(Protocol, "%s: %w", h.Type, err)
+}
+
+// A place is where the payload of a large frame is read to, so that it need not be copied there from the buffer. The
+// holder of the role owns it.
+type place struct {
+	h     frame.Header
+	b     []byte // nil: the next bytes go to the buffer
+	have  int    // bytes that have come
+	alone bool   // nothing else is in b
+}
+
+// placed is from how many bytes on a payload has a place.
+const placed = 8 << 10
+
+// putInPlace has the rest of the frame at the front of the buffer read to where it belongs, when that is known. Called
+// with the mutex held.
+func (s *Session) putInPlace(h frame.Header) {
+	if h.Length < placed {
+		return
+	}
+	p := place{h: h}
+	switch {
+	case h.Type == frame.Data:
+		st, err := s.lookup(h.Stream)
+		if err != nil || st == nil || st.arrivals == nil || st.discard || int(h.Length) > st.partLeft {
+			return
+		}
+		p.b = st.place(int(h.Length))
+	case h.Flags&frame.Msg != 0:
+		p.b, p.alone = make([]byte, h.Length), true
+	default:
+		return
+	}
+	p.have = copy(p.b, s.buf[s.r+frame.HeaderSize:s.w])
+	s.r, s.w, s.place = 0, 0, p
+}
+
+// handlePlaced handles the frame whose payload has been read to its place, when it has come whole.
+func (s *Session) handlePlaced() error {
+	p := s.place
+	if p.have < len(p.b) {
+		return nil
+	}
+	s.place = place{}
+	s.short = p.h.Flags&frame.More != 0
+	if err := s.handle(p.h, p.b, p.alone); err != nil {
+		return handleError(p.h, err)
+	}
+	return nil
+}
+
+// handle handles a frame. Alone says that nothing else is or comes where the payload is.
+func (s *Session) handle(h frame.Header, payload []byte, alone bool) error {
 	switch h.Type {
 	case frame.Status:
-		return s.handleStatus(h, payload)
+		return s.handleStatus(h, payload, alone)
 	case frame.Call:
-		return s.handleCall(h, payload)
+		return s.handleCall(h, payload, alone)
 	case frame.Data:
 		return s.handleData(h, payload)
 	case frame.Credit:

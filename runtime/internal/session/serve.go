@@ -111,7 +111,7 @@ func (in *Incoming) SetTrailer(key, value string) error {
 }
 
 // handleCall starts a call of the peer.
-func (s *Session) handleCall(h frame.Header, payload []byte) error {
+func (s *Session) handleCall(h frame.Header, payload []byte, alone bool) error {
 	if h.Stream.Side() == s.cfg.Side {
 		return fmt.Errorf("on stream %#x, which is this side's", uint32(h.Stream))
 	}
@@ -144,21 +144,21 @@ func (s *Session) handleCall(h frame.Header, payload []byte) error {
 	}
 	switch {
 	case s.leaving:
-		s.appendStatus(in, answer{f: notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls")})
+		s.appendStatus(in, answer{f: notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls")}, true)
 		return nil
 	case in.method == nil:
-		s.appendStatus(in, answer{f: notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method)})
+		s.appendStatus(in, answer{f: notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method)}, true)
 		return nil
 	}
 	slot.in = in
 	s.running++
 	in.peerEnd = h.Flags&frame.End != 0
-	return s.startHandler(in, message, h.Flags&frame.Msg != 0)
+	return s.startHandler(in, message, h.Flags&frame.Msg != 0, alone)
 }
 
 // startHandler starts the handler of a new call, or leaves it until the request is complete. Called and returns with the
 // mutex held.
-func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
+func (s *Session) startHandler(in *Incoming, message []byte, has, alone bool) error {
 	if in.method.Unary == nil || !has || !in.peerEnd {
 		in.expect()
 		if has {
@@ -177,10 +177,10 @@ func (s *Session) startHandler(in *Incoming, message []byte, has bool) error {
 	}
 	in.started = true
 	req := in.method.NewRequest()
-	err := s.decodeMessage(message, req) // while this goroutine still has the role, and with it the buffer
+	err := s.decodeMessage(message, alone, req) // while this goroutine still has the role, and with it the buffer
 	switch {
 	case err != nil:
-		s.appendAnswer(in, answer{f: notExecuted(CodeInvalidArgument, "decoding the request: %w", err)})
+		s.appendAnswer(in, answer{f: notExecuted(CodeInvalidArgument, "decoding the request: %w", err)}, true)
 		return nil
 	case !in.method.pace.inline() || s.role != own || s.ended != nil:
 		in.method.pace.penalty.Add(-1)
@@ -202,6 +202,10 @@ func (s *Session) serveInline(in *Incoming, req codec.Message) error {
 		return errRelieved
 	}
 	in.respond(a, true)
+	if s.inline != in { // relieved while it wrote; what others have left to this write, a goroutine takes over
+		s.flushLater()
+		return errRelieved
+	}
 	s.inline = nil
 	s.moves++
 	return nil
@@ -316,13 +320,16 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // emptyHead is the head of a STATUS without text, details and trailers.
 var emptyHead = (&frame.StatusPayload{}).Append(nil)
 
+// answerRoom is what stands before the message of a STATUS that says nothing else.
+var answerRoom = frame.HeaderSize + len(emptyHead)
+
 // prepare encodes the answer and ends the handler's context.
 func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
 	a := answer{f: f}
 	if f == nil && res != nil {
 		a.scratch = scratches.Get().(*scratch)
 		var err error
-		if a.message, err = a.scratch.encode(res, frame.HeaderSize+len(emptyHead), in.s.agreed.maxMessage); err != nil {
+		if a.message, err = a.scratch.encode(res, answerRoom, in.s.agreed.maxMessage); err != nil {
 			a.message, a.f = nil, unencoded(err)
 		}
 	}
@@ -350,12 +357,12 @@ func (in *Incoming) respond(a answer, reading bool) {
 		return
 	case !fits:
 		// The answer outlives the handler's context: what ends the wait is the caller giving up, or the session's end.
-		err := in.sendPieces(context.Background(), a.message[frame.HeaderSize+len(emptyHead):], 0)
+		err := in.sendPieces(context.Background(), a.message, answerRoom, 0)
 		if a.message = nil; err != nil {
 			a.f = failf(CodeCanceled, "the answer was not sent: %w", err)
 		}
 	}
-	s.appendAnswer(in, a)
+	s.appendAnswer(in, a, reading)
 	if !reading {
 		s.gather()
 		s.flush(true)
@@ -381,7 +388,7 @@ func trailerBytes(md frame.Metadata) int {
 }
 
 // appendAnswer queues the STATUS and frees the slot. Called with the mutex held.
-func (s *Session) appendAnswer(in *Incoming, a answer) {
+func (s *Session) appendAnswer(in *Incoming, a answer, reading bool) {
 	slot := &s.remote[in.id.Slot()]
 	if slot.in != in {
 		return // the session ended before the handler was started
@@ -390,7 +397,7 @@ func (s *Session) appendAnswer(in *Incoming, a answer) {
 	s.running--
 	in.drop()
 	if s.ended == nil {
-		s.appendStatus(in, a)
+		s.appendStatus(in, a, reading)
 	}
 	if a.scratch != nil {
 		scratches.Put(a.scratch)
@@ -399,12 +406,12 @@ func (s *Session) appendAnswer(in *Incoming, a answer) {
 }
 
 // appendStatus queues the STATUS, of a failure what fits into its limits. Called with the mutex held.
-func (s *Session) appendStatus(in *Incoming, a answer) {
+func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 	h := frame.Header{Type: frame.Status, Flags: frame.End, Stream: in.id}
 	if a.message != nil {
 		h.Flags |= frame.Msg
 	}
-	switch head := frame.HeaderSize + len(emptyHead); {
+	switch {
 	case a.f != nil:
 		h.Arg = a.f.Code
 		if a.f.NotExecuted {
@@ -413,11 +420,13 @@ func (s *Session) appendStatus(in *Incoming, a answer) {
 		s.appendFrame(h, s.failureHead(a))
 	case len(a.trailers) == 0 && a.message != nil:
 		copy(a.message[frame.HeaderSize:], emptyHead)
-		s.appendEncoded(h, a.message)
+		s.remote[in.id.Slot()].answered = s.queued + uint64(len(a.message))
+		s.appendEncoded(h, a.message, !reading)
+		return
 	default:
 		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)
 		if a.message != nil {
-			p = append(p, a.message[head:]...)
+			p = append(p, a.message[answerRoom:]...)
 		}
 		s.appendFrame(h, p)
 	}
@@ -449,7 +458,7 @@ func (s *Session) handleCancel(h frame.Header) error {
 	st.recvWait.notify()
 	st.sendWait.notify()
 	if !in.started {
-		s.appendAnswer(in, answer{f: notExecuted(CodeCanceled, "canceled before the request was complete")})
+		s.appendAnswer(in, answer{f: notExecuted(CodeCanceled, "canceled before the request was complete")}, true)
 	}
 	cause := context.Canceled
 	if h.Arg == CodeDeadlineExceeded {

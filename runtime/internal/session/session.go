@@ -103,6 +103,8 @@ type Session struct {
 	buf     []byte
 	r, w    int
 	now     int64 // when what is in buf came; 0: nobody has asked yet
+	place   place
+	short   bool // a piece of a message came last: the next one is better read into its place
 
 	// Writing (write.go).
 	out, spare []byte

@@ -68,10 +68,10 @@ type arrivals struct {
 
 // An item is a message that has come whole.
 type item struct {
-	data []byte
-	own  bool // nothing else is or comes into the buffer that data is in
-	cost int  // of the window
-	room int  // of the session's reservations
+	data  []byte
+	alone bool // nothing else is or comes into the buffer that data is in
+	cost  int  // of the window
+	room  int  // of the session's reservations
 }
 
 const (
@@ -163,8 +163,12 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		return fmt.Errorf("a message that is not as long as its first piece says")
 	}
 	st.partLeft -= len(payload)
-	st.grow(len(payload))
-	st.part = append(st.part, payload...)
+	if room := st.part[len(st.part):cap(st.part)]; len(payload) > 0 && len(room) >= len(payload) && &room[0] == &payload[0] {
+		st.part = st.part[:len(st.part)+len(payload)] // it was read into its place
+	} else {
+		st.grow(len(payload), len(st.part)+len(payload), st.partLeft)
+		st.part = append(st.part, payload...)
+	}
 	if st.partRoom > 0 {
 		cost = 0 // granted with the reservation
 	}
@@ -179,17 +183,23 @@ func (st *stream) arrive(payload []byte, more bool) error {
 	return nil
 }
 
-// grow makes room for n more bytes of the message that is being put together: at most four times what has come, whatever
+// grow makes room for n more bytes of the message that is being put together, of which come have come, and behind which
+// rest others are to follow: for four times what has come and 64 KiB, and no more than the message needs, whatever
 // length was claimed.
-func (st *stream) grow(n int) {
-	have := len(st.part) + n
-	if have <= cap(st.part) {
+func (st *stream) grow(n, come, rest int) {
+	need := len(st.part) + n
+	if need <= cap(st.part) {
 		return
 	}
-	whole := len(st.part) + n + st.partLeft
-	bigger := make([]byte, len(st.part), min(whole, max(4*have, pieceAlone)))
+	bigger := make([]byte, len(st.part), min(need+rest, max(need, 4*come+pieceAlone)))
 	copy(bigger, st.part)
 	st.part = bigger
+}
+
+// place returns where n bytes of the next piece belong, so that they can be read there. They count when arrive gets them.
+func (st *stream) place(n int) []byte {
+	st.grow(n, len(st.part), st.partLeft-n)
+	return st.part[len(st.part) : len(st.part)+n]
 }
 
 // push appends a whole message. Called with the mutex held.
@@ -357,18 +367,10 @@ func (st *stream) receive(ctx context.Context, m codec.Message) error {
 	if !ok {
 		return io.EOF
 	}
-	if err := st.s.decodeItem(it, m); err != nil {
+	if err := st.s.decoding(it.alone).Unmarshal(it.data, m); err != nil {
 		return fmt.Errorf("decoding a message: %w", err)
 	}
 	return nil
-}
-
-// decodeItem decodes a message that has come whole. One that came in pieces has a buffer of its own, so its strings and
-// bytes stay in there.
-func (s *Session) decodeItem(it item, m codec.Message) error {
-	options := s.decode
-	options.Alias = it.own
-	return options.Unmarshal(it.data, m)
 }
 
 // errSendClosed says that the other side takes no more.
@@ -389,21 +391,22 @@ func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r
 
 // send encodes m and queues it, waiting for credit and room within ctx.
 func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
-	b, err := st.scratch.encode(m, frame.HeaderSize, st.s.agreed.maxMessage)
+	b, err := st.scratch.encode(m, pieceRoom, st.s.agreed.maxMessage)
 	if err != nil {
 		return err
 	}
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(b)-frame.HeaderSize > s.single() {
-		return st.sendPieces(ctx, b[frame.HeaderSize:], flags)
+	if len(b)-pieceRoom > s.single() {
+		return st.sendPieces(ctx, b, pieceRoom, flags)
 	}
+	b = b[pieceRoom-frame.HeaderSize:]
 	if err := st.awaitCredit(ctx, len(b)); err != nil {
 		return err
 	}
 	st.credit -= len(b)
-	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b)
+	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
 	// The first message after a wait leaves at once; more of them leave together.
 	if st.burst++; st.burst == 1 {
 		s.flush(true)
@@ -464,43 +467,42 @@ func (st *stream) awaitCredit(ctx context.Context, want int) error {
 	return errSendClosed
 }
 
-// sendPieces sends a message that is too large for one frame. Others send in between. Called and returns with the mutex
-// held.
-func (st *stream) sendPieces(ctx context.Context, b []byte, flags frame.Flags) error {
+// pieceRoom is what sendPieces needs before a message: for a header and the message's length.
+const pieceRoom = frame.HeaderSize + 4
+
+// sendPieces sends the message at b[from:], which is too large for one frame, in several. Others send in between. The
+// header of each piece is written over the end of what went before, so that header and piece leave as they lie; from is
+// at least pieceRoom. Called and returns with the mutex held.
+func (st *stream) sendPieces(ctx context.Context, b []byte, from int, flags frame.Flags) error {
 	s := st.s
-	first := true
-	for {
-		overhead := frame.HeaderSize
-		if err := st.awaitCredit(ctx, overhead+4+min(len(b), pieceLeast)); err != nil {
+	for first := true; ; first = false {
+		if err := st.awaitCredit(ctx, pieceRoom+min(len(b)-from, pieceLeast)); err != nil {
 			return err
 		}
 		most := pieceAlone
 		if s.pending+s.running > 1 {
 			most = pieceTurns
 		}
-		n := min(len(b), most, st.credit-overhead, s.agreed.maxFrame)
-		if first = first && n < len(b); first {
-			overhead += 4
-			n = min(n, st.credit-overhead, s.agreed.maxFrame-4)
+		start := from - frame.HeaderSize
+		most = min(most, s.agreed.maxFrame, st.credit-pieceRoom)
+		if first && len(b)-from > most {
+			start = from - pieceRoom
+			most -= 4
+			binary.LittleEndian.PutUint32(b[from-4:], uint32(len(b)-from))
 		}
-		h := frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: st.id, Length: uint32(overhead - frame.HeaderSize + n)}
-		if n == len(b) {
+		end := min(len(b), from+most)
+		h := frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: st.id}
+		if end == len(b) {
 			h.Flags = frame.Msg | flags
 		}
-		s.out = h.Append(s.out)
-		if first {
-			s.out = binary.LittleEndian.AppendUint32(s.out, uint32(len(b)))
-		}
-		s.out = append(s.out, b[:n]...)
-		s.queued += uint64(overhead + n)
-		st.credit -= overhead + n
-		b, first = b[n:], false
-		if len(b) == 0 {
+		st.credit -= end - start
+		s.appendEncoded(h, b[start:end], true)
+		if from = end; from == len(b) {
 			st.closed = st.closed || flags&frame.End != 0
 			s.flush(true)
 			return nil
 		}
-		if len(s.out) >= outHigh/2 {
+		if len(s.out) > 0 {
 			s.flush(true)
 		}
 	}

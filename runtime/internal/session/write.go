@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
@@ -30,12 +31,51 @@ func (s *Session) appendFrame(h frame.Header, payload []byte) {
 	s.queued += uint64(len(s.out) - n)
 }
 
-// appendEncoded appends a frame that was encoded with room for its header. Called with the mutex held.
-func (s *Session) appendEncoded(h frame.Header, b []byte) {
+// direct is from how many bytes on a frame is not copied where that can be avoided: below that, a system call of its own
+// costs more than copying.
+const direct = 8 << 10
+
+// appendEncoded appends a frame that was encoded with room for its header. A large one is written from where it lies, if
+// nobody else is writing: with wait all of it, else as much as can be written at once. Called and returns with the mutex
+// held, which is released meanwhile.
+func (s *Session) appendEncoded(h frame.Header, b []byte, wait bool) {
 	h.Length = uint32(len(b) - frame.HeaderSize)
 	h.Put(b)
-	s.out = append(s.out, b...)
 	s.queued += uint64(len(b))
+	if len(b) < direct || s.try == nil || s.writing || s.failed != nil || s.ended != nil {
+		s.out = append(s.out, b...)
+		return
+	}
+	s.writing = true
+	s.collect()
+	if len(s.out) > 0 {
+		queued := s.takeOut()
+		s.wrote(queued, s.writeFirst(queued, wait))
+	}
+	if len(s.out) == 0 && s.failed == nil {
+		s.handed = s.queued
+		s.wrote(nil, s.writeFirst(b, wait))
+	} else {
+		s.out = append(s.out, b...) // what was queued before has not been written
+	}
+	s.writing = false
+}
+
+// writeFirst writes b, which was queued before what is queued now. Without wait, what cannot be written at once is queued
+// again. Called and returns with the mutex held; it is released meanwhile.
+func (s *Session) writeFirst(b []byte, wait bool) error {
+	n, err := s.tryWrite(b)
+	switch {
+	case err != nil || n == len(b):
+		return err
+	case wait:
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		return s.writeAll(b[n:])
+	default:
+		s.out = slices.Insert(s.out, 0, b[n:]...)
+		return nil
+	}
 }
 
 // collect turns what is owed into frames. Called with the mutex held.
@@ -126,7 +166,7 @@ func (s *Session) takeOut() []byte {
 
 // wrote notes what a write did. Called with the mutex held.
 func (s *Session) wrote(b []byte, err error) {
-	if cap(b) <= spareMax {
+	if b != nil && cap(b) <= spareMax {
 		s.spare = b[:0]
 	}
 	s.wakeRoom()
