@@ -105,6 +105,8 @@ type Field struct {
 	Parent     *Message // the message that has the field; of an extension, the message that is extended
 	// Optional says that the word stands in a proto3 source; only a generator that restates the schema needs it.
 	Optional bool
+	// JSString says that the option jstype wants an integer of 64 bits as a string in JavaScript.
+	JSString bool
 }
 
 // A Map is the key and value of a map field; both are fields of the entry message.

@@ -222,7 +222,8 @@ func (c *converter) field(fd protoreflect.FieldDescriptor) *idl.Field {
 	f := &idl.Field{Name: string(fd.Name()), JSONName: fd.JSONName(), FullName: string(fd.FullName()), Number: int32(fd.Number()),
 		Kind: kinds[fd.Kind()], Repeated: fd.Cardinality() == protoreflect.Repeated, Packed: fd.IsPacked(),
 		Delimited: fd.Kind() == protoreflect.GroupKind, CheckUTF8: fd.Kind() == protoreflect.StringKind && checksUTF8(fd),
-		Deprecated: options.GetDeprecated(), Optional: fd.HasOptionalKeyword() && fd.Syntax() == protoreflect.Proto3}
+		Deprecated: options.GetDeprecated(), Optional: fd.HasOptionalKeyword() && fd.Syntax() == protoreflect.Proto3,
+		JSString: options.GetJstype() == descriptorpb.FieldOptions_JS_STRING}
 	f.Pos, f.Comment = c.nameOf(fd)
 	switch {
 	case fd.Cardinality() == protoreflect.Required:

@@ -93,7 +93,8 @@ func (d *dumper) field(f *idl.Field) {
 		typ = f.Enum.FullName
 	}
 	text := words(map[string]bool{"repeated": f.Repeated, "packed": f.Packed, "delimited": f.Delimited, "utf8": f.CheckUTF8,
-		"deprecated": f.Deprecated, "optional": f.Optional}, "repeated", "packed", "delimited", "utf8", "deprecated", "optional")
+		"deprecated": f.Deprecated, "optional": f.Optional, "string in JavaScript": f.JSString},
+		"repeated", "packed", "delimited", "utf8", "deprecated", "optional", "string in JavaScript")
 	if f.Oneof != nil {
 		text += " in " + f.Oneof.Name
 	}

@@ -1267,9 +1267,146 @@ func (m *Repeated) Clone() *Repeated {
 	return &c
 }
 
+// Integers that JavaScript has as strings.
+type Strings struct {
+	One    int64    `protobuf:"varint,1,opt,name=one"`
+	Many   []uint64 `protobuf:"fixed64,2,rep,packed,name=many"`
+	Number uint64   `protobuf:"varint,3,opt,name=number"`
+
+	unknownFields []byte
+}
+
+// Reset makes m empty.
+func (m *Strings) Reset() { *m = Strings{} }
+
+// String returns m as text, for people.
+func (m *Strings) String() string { return codec.Format(m) }
+
+// ProtoMessage marks m as a protobuf message.
+func (*Strings) ProtoMessage() {}
+
+// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+func (*Strings) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{3} }
+
+func (m *Strings) GetOne() int64 {
+	if m != nil {
+		return m.One
+	}
+	return 0
+}
+
+func (m *Strings) GetMany() []uint64 {
+	if m != nil {
+		return m.Many
+	}
+	return nil
+}
+
+func (m *Strings) GetNumber() uint64 {
+	if m != nil {
+		return m.Number
+	}
+	return 0
+}
+
+// Size returns the number of bytes that MarshalAppend appends.
+func (m *Strings) Size() int { return m.SizeFields(nil) }
+
+// SizeFields is Size for messages that hold m.
+func (m *Strings) SizeFields(e *codec.Encoder) int {
+	if m == nil {
+		return 0
+	}
+	n := len(m.unknownFields)
+	if m.One != 0 {
+		n += 1 + codec.SizeVarint(uint64(m.One))
+	}
+	if len(m.Many) > 0 {
+		n += 1 + codec.SizeBytes(8*len(m.Many))
+	}
+	if m.Number != 0 {
+		n += 1 + codec.SizeVarint(m.Number)
+	}
+	return n
+}
+
+// MarshalAppend appends the wire format of m to b.
+func (m *Strings) MarshalAppend(b []byte) ([]byte, error) {
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return b, e.Err(m)
+}
+
+// AppendFields is MarshalAppend for messages that hold m.
+func (m *Strings) AppendFields(e *codec.Encoder, b []byte) []byte {
+	if m == nil {
+		return b
+	}
+	if m.One != 0 {
+		b = codec.AppendVarint(append(b, 0x08), uint64(m.One))
+	}
+	if len(m.Many) > 0 {
+		b = codec.AppendPackedFixed(append(b, 0x12), m.Many)
+	}
+	if m.Number != 0 {
+		b = codec.AppendVarint(append(b, 0x18), m.Number)
+	}
+	return append(b, m.unknownFields...)
+}
+
+// Unmarshal replaces the content of m by what b holds.
+func (m *Strings) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+
+// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
+func (m *Strings) DecodeFields(d *codec.Decoder, pos, end int) int {
+	b := d.Input(end)
+	for start := pos; pos < end; start = pos {
+		var tag uint64
+		tag, pos = codec.ReadVarint(b, pos)
+		switch tag {
+		case 1<<3 | codec.WireVarint: // one
+			m.One, pos = codec.ReadInt64(b, pos)
+		case 2<<3 | codec.WireBytes: // many
+			m.Many, pos = codec.ReadPackedFixed(d, b, pos, m.Many)
+		case 2<<3 | codec.WireFixed64: // many
+			m.Many, pos = codec.ReadUnpacked(d, tag, b, pos, m.Many, codec.ReadFixed64)
+		case 3<<3 | codec.WireVarint: // number
+			m.Number, pos = codec.ReadUint64(b, pos)
+		default:
+			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+		}
+		if pos < 0 {
+			return d.Fail(m, tag, start, pos)
+		}
+	}
+	return pos
+}
+
+// Equal says that m and x hold the same, or are both nil. NaN equals itself here.
+func (m *Strings) Equal(x *Strings) bool {
+	if m == nil || x == nil {
+		return m == x
+	}
+	return m.One == x.One &&
+		slices.Equal(m.Many, x.Many) &&
+		m.Number == x.Number &&
+		bytes.Equal(m.unknownFields, x.unknownFields)
+}
+
+// Clone returns a copy of m that shares nothing with it; nil for nil.
+func (m *Strings) Clone() *Strings {
+	if m == nil {
+		return nil
+	}
+	c := *m
+	c.Many = slices.Clone(m.Many)
+	c.unknownFields = bytes.Clone(m.unknownFields)
+	return &c
+}
+
 // file_scalars_scalars_proto is the descriptor of scalars/scalars.proto, in the form of gzip.
 var file_scalars_scalars_proto = []byte("" +
-	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\x88\aw\xf8\n" +
+	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01\xdd\a\"\xf8\n" +
 	"\x15scalars/scalars.proto\x12\ascalars\"\xcf\x03\n" +
 	"\bSingular\x12\x19\n" +
 	"\ba_double\x18\x01 \x01(\x01R\aaDouble\x12\x17\n" +
@@ -1352,10 +1489,14 @@ var file_scalars_scalars_proto = []byte("" +
 	"\x05blobs\x18\x0f \x03(\fR\x05blobs\x12&\n" +
 	"\x06colors\x18\x10 \x03(\x0e2\x0e.scalars.ColorR\x06colors\x12\x1e\n" +
 	"\bunpacked\x18\x11 \x03(\x05B\x02\x10\x00R\bunpacked\x12*\n" +
-	"\x0eunpacked_fixed\x18\xac\x02 \x03(\x06B\x02\x10\x00R\runpackedFixed*Z\n" +
+	"\x0eunpacked_fixed\x18\xac\x02 \x03(\x06B\x02\x10\x00R\runpackedFixed\"S\n" +
+	"\aStrings\x12\x14\n" +
+	"\x03one\x18\x01 \x01(\x03B\x020\x01R\x03one\x12\x16\n" +
+	"\x04many\x18\x02 \x03(\x06B\x020\x01R\x04many\x12\x1a\n" +
+	"\x06number\x18\x03 \x01(\x04B\x020\x02R\x06number*Z\n" +
 	"\x05Color\x12\x15\n" +
 	"\x11COLOR_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCOLOR_RED\x10\x01\x12\r\n" +
 	"\tCOLOR_ROT\x10\x01\x12\x18\n" +
 	"\vCOLOR_BELOW\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x02\x10\x01B7Z5github.com/ipcgen/ipcgen/testdata/messages/go/sca" +
-	"larsb\x06proto3\x84\x8c&\x16\x88\a\x00\x00")
+	"larsb\x06proto3[\xb6]\xb3\xdd\a\x00\x00")
