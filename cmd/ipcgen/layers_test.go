@@ -31,7 +31,8 @@ var layers = []string{
 	"idl/load",
 	"gen/names",
 	"gen",
-	"gen/golang",
+	"templates",
+	"gen/golang gen/typescript",
 	// What uses them.
 	"cmd/internal/language",
 	"cmd/ipcgen cmd/protoc-gen-ipcgen",
@@ -43,7 +44,7 @@ var layers = []string{
 var towers = [2]func(string) bool{
 	func(p string) bool { return strings.HasPrefix(p, "runtime/") },
 	func(p string) bool {
-		return p == "idl" || strings.HasPrefix(p, "idl/") || p == "gen" || strings.HasPrefix(p, "gen/")
+		return p == "idl" || strings.HasPrefix(p, "idl/") || p == "gen" || strings.HasPrefix(p, "gen/") || p == "templates"
 	},
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipcgen/ipcgen/gen"
 	"github.com/ipcgen/ipcgen/gen/golang"
+	"github.com/ipcgen/ipcgen/gen/typescript"
 )
 
 // A Language is what code can be generated for.
@@ -18,6 +19,7 @@ type Language struct {
 
 var all = []Language{
 	{"go", []string{".ipc.go"}, golang.Generator{}},
+	{"typescript", []string{".ipc.ts"}, typescript.Generator{}},
 }
 
 // Find returns the language of a name.

@@ -91,6 +91,8 @@ func (*Hostile) Descriptor() ([]byte, []int) { return file_hostile_hostile_proto
 func (*Hostile) XXX_OneofWrappers() []any {
 	return []any{
 		(*Hostile_A)(nil),
+		(*Hostile_B)(nil),
+		(*Hostile_C)(nil),
 	}
 }
 
@@ -123,6 +125,20 @@ func (m *Hostile) GetA() string {
 	return ""
 }
 
+func (m *Hostile) GetB() string {
+	if x, ok := m.GetKind().(*Hostile_B); ok {
+		return x.B
+	}
+	return ""
+}
+
+func (m *Hostile) GetC() string {
+	if x, ok := m.GetKind().(*Hostile_C); ok {
+		return x.C
+	}
+	return ""
+}
+
 // Size returns the number of bytes that MarshalAppend appends.
 func (m *Hostile) Size() int { return m.SizeFields(nil) }
 
@@ -138,8 +154,13 @@ func (m *Hostile) SizeFields(e *codec.Encoder) int {
 	if m.Unicode != "" {
 		n += 1 + codec.SizeBytes(len(m.Unicode))
 	}
-	if x, ok := m.Kind.(*Hostile_A); ok {
+	switch x := m.Kind.(type) {
+	case *Hostile_A:
 		n += 1 + codec.SizeBytes(len(x.A))
+	case *Hostile_B:
+		n += 1 + codec.SizeBytes(len(x.B))
+	case *Hostile_C:
+		n += 1 + codec.SizeBytes(len(x.C))
 	}
 	return n
 }
@@ -162,8 +183,13 @@ func (m *Hostile) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m.Unicode != "" {
 		b = e.AppendString(append(b, 0x12), m.Unicode)
 	}
-	if x, ok := m.Kind.(*Hostile_A); ok {
+	switch x := m.Kind.(type) {
+	case *Hostile_A:
 		b = e.AppendString(append(b, 0x1a), x.A)
+	case *Hostile_B:
+		b = e.AppendString(append(b, 0x22), x.B)
+	case *Hostile_C:
+		b = e.AppendString(append(b, 0x2a), x.C)
 	}
 	return append(b, m.unknownFields...)
 }
@@ -185,6 +211,14 @@ func (m *Hostile) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // a
 			x := new(Hostile_A)
 			x.A, pos = d.ReadString(b, pos)
+			m.Kind = x
+		case 4<<3 | codec.WireBytes: // b
+			x := new(Hostile_B)
+			x.B, pos = d.ReadString(b, pos)
+			m.Kind = x
+		case 5<<3 | codec.WireBytes: // c
+			x := new(Hostile_C)
+			x.C, pos = d.ReadString(b, pos)
 			m.Kind = x
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
@@ -212,6 +246,12 @@ func (m *Hostile) equalKind(x *Hostile) bool {
 	case *Hostile_A:
 		k, ok := x.Kind.(*Hostile_A)
 		return ok && v.A == k.A
+	case *Hostile_B:
+		k, ok := x.Kind.(*Hostile_B)
+		return ok && v.B == k.B
+	case *Hostile_C:
+		k, ok := x.Kind.(*Hostile_C)
+		return ok && v.C == k.C
 	default:
 		return x.Kind == nil
 	}
@@ -226,6 +266,10 @@ func (m *Hostile) Clone() *Hostile {
 	switch x := m.Kind.(type) {
 	case *Hostile_A:
 		c.Kind = &Hostile_A{A: x.A}
+	case *Hostile_B:
+		c.Kind = &Hostile_B{B: x.B}
+	case *Hostile_C:
+		c.Kind = &Hostile_C{C: x.C}
 	}
 	c.unknownFields = bytes.Clone(m.unknownFields)
 	return &c
@@ -234,6 +278,8 @@ func (m *Hostile) Clone() *Hostile {
 // Hostile_Kind is one of
 //
 //   - *Hostile_A
+//   - *Hostile_B
+//   - *Hostile_C
 type Hostile_Kind interface{ isHostile_Kind() }
 
 // Hostile_A is the field a of Hostile.
@@ -243,7 +289,26 @@ type Hostile_A struct {
 	A string `protobuf:"bytes,3,opt,name=a,oneof"`
 }
 
+// Hostile_B is the field b of Hostile.
+//
+// @ts-expect-error
+type Hostile_B struct {
+	B string `protobuf:"bytes,4,opt,name=b,oneof"`
+}
+
+// Hostile_C is the field c of Hostile.
+//
+// Of two */
+// lines.
+type Hostile_C struct {
+	C string `protobuf:"bytes,5,opt,name=c,oneof"`
+}
+
 func (*Hostile_A) isHostile_Kind() {}
+
+func (*Hostile_B) isHostile_Kind() {}
+
+func (*Hostile_C) isHostile_Kind() {}
 
 // The methods of hostile.Svc.
 var (
@@ -300,12 +365,14 @@ const _ = ipc.Supports1
 
 // file_hostile_hostile_proto is the descriptor of hostile/hostile.proto, in the form of gzip.
 var file_hostile_hostile_proto = []byte("" +
-	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01+\x01\xd4\xfe\n" +
-	"\x15hostile/hostile.proto\x12\ahostile\"S\n" +
+	"\x1f\x8b\b\x00\x00\x00\x00\x00\x00\xff\x01K\x01\xb4\xfe\n" +
+	"\x15hostile/hostile.proto\x12\ahostile\"s\n" +
 	"\aHostile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\aunicode\x18\x02 \x01(\tB\x02\x18\x01R\aunicode\x12\x0e\n" +
-	"\x01a\x18\x03 \x01(\tH\x00R\x01aB\x06\n" +
+	"\x01a\x18\x03 \x01(\tH\x00R\x01a\x12\x0e\n" +
+	"\x01b\x18\x04 \x01(\tH\x00R\x01b\x12\x0e\n" +
+	"\x01c\x18\x05 \x01(\tH\x00R\x01cB\x06\n" +
 	"\x04kind*8\n" +
 	"\x06Colors\x12\x16\n" +
 	"\x12COLORS_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -313,4 +380,4 @@ var file_hostile_hostile_proto = []byte("" +
 	"COLORS_RED\x10\x01\x1a\x02\b\x01\x1a\x02\x18\x0129\n" +
 	"\x03Svc\x12-\n" +
 	"\x02Do\x12\x10.hostile.Hostile\x1a\x10.hostile.Hostile\"\x03\x88\x02\x01\x1a\x03\x88\x02\x01B7Z5github.com/ipcgen/ipcgen/te" +
-	"stdata/comments/go/hostileb\x06proto3\xa7\xd7\xcb\xfa+\x01\x00\x00")
+	"stdata/comments/go/hostileb\x06proto3\x1e\u0193\xe2K\x01\x00\x00")
