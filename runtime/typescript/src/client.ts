@@ -1,0 +1,317 @@
+// Clients: the methods of a service as functions, and what each kind of call returns.
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
+import type { Call, CallEvents, Outgoing } from "./call.js";
+import { sessionOf } from "./conn.js";
+import type { Conn } from "./conn.js";
+import { Code } from "./error.js";
+import { failure, notExecuted, textOf } from "./failure.js";
+import type { Failure } from "./failure.js";
+import type { Kind, Method, Service } from "./method.js";
+import { keep } from "./stream.js";
+import type { Session } from "./session.js";
+import type { BidiCall, CallOptions } from "./types.js";
+
+/** A message, as generated code has it, or what makes one. */
+type Init = Record<string, unknown>;
+type Requests = AsyncIterable<Init> | Iterable<Init>;
+
+/**
+ * Returns a client of a service, whose methods call the peer of a connection. Errors of calls are RpcErrors; a call ends
+ * with its answer, its signal, its deadline, or the session.
+ */
+export function client<C>(service: Service<C, unknown>, conn: Conn): C {
+  const session = sessionOf(conn);
+  const methods: Record<string, unknown> = {};
+  for (const [name, method] of service.methods) {
+    methods[name] = callers[method.kind](session, method);
+  }
+  return methods as C;
+}
+
+/** What a client has for a method of each kind. */
+const callers: Record<Kind, (s: Session, m: Method) => unknown> = {
+  unary: (s, m) => (request: Init, options?: CallOptions) => unary(s, m, request, options),
+  "server stream": (s, m) => (request: Init, options?: CallOptions) => ({
+    [Symbol.asyncIterator]: () => new Responses(new CallStream(s, m, request, options)),
+  }),
+  "client stream": (s, m) => (requests: Requests, options?: CallOptions) => clientStream(s, m, requests, options),
+  bidi: (s, m) => (options?: CallOptions) => new Bidi(new CallStream(s, m, undefined, options)),
+  oneway: (s, m) => (request: Init, options?: CallOptions) => oneway(s, m, request, options),
+};
+
+/** What a call starts with. Throws the RpcError of a request that cannot be encoded. */
+function outgoing(m: Method, request: Init | undefined, options: CallOptions | undefined): Outgoing {
+  return {
+    method: m.id,
+    request: request === undefined ? undefined : encode(m, m.input, request),
+    open: request === undefined,
+    metadata: options?.metadata,
+    timeoutMs: timeout(m, options?.timeoutMs ?? m.timeoutMs),
+    signal: options?.signal,
+  };
+}
+
+function timeout(m: Method, ms: number | undefined): number | undefined {
+  if (ms === undefined || ms === Infinity) {
+    return undefined;
+  }
+  if (typeof ms !== "number" || Number.isNaN(ms)) {
+    throw m.error(notExecuted(Code.InvalidArgument, `timeoutMs is ${String(ms)}: want milliseconds`));
+  }
+  return ms;
+}
+
+function encode(m: Method, desc: DescMessage, message: Init): Uint8Array {
+  try {
+    return toBinary(desc, create(desc, message as never));
+  } catch (err) {
+    throw m.error(notExecuted(Code.Internal, `encoding the request: ${textOf(err)}`, err));
+  }
+}
+
+/** Does a whole call of one request and one response. */
+function unary(s: Session, m: Method, request: Init, options: CallOptions | undefined): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    let answer: Buffer | undefined;
+    let call: Call | undefined;
+    const events: CallEvents = {
+      answer: (message, whole) => (answer = keep(message, whole)),
+      ended: (f) => {
+        if (call !== undefined) {
+          options?.onTrailers?.(call.trailers);
+          f ??= tooMany(call, answer);
+        }
+        if (f !== undefined) {
+          reject(m.error(f));
+          return;
+        }
+        try {
+          resolve(decode(s, m, (answer ?? call!.stream!.take())!));
+        } catch (err) {
+          reject(m.error(failure(Code.Internal, `decoding the response: ${textOf(err)}`, err)));
+        }
+      },
+    };
+    call = s.start(outgoing(m, request, options), events);
+  });
+}
+
+/** How a call of one response failed that went well and has not got one: in its STATUS, or else in DATA. */
+function tooMany(call: Call, answer: Buffer | undefined): Failure | undefined {
+  const n = (answer === undefined ? 0 : 1) + call.stream!.waiting;
+  if (n === 1) {
+    return undefined;
+  }
+  call.stream!.drop();
+  return failure(Code.Internal, `the peer answered a call of one response with ${n === 0 ? "none" : n}`);
+}
+
+function decode(s: Session, m: Method, b: Buffer): Message {
+  return fromBinary(m.output, b, { recursionLimit: s.config.limits.depth });
+}
+
+/** Sends a call that nobody waits for. It resolves when the call is queued. */
+function oneway(s: Session, m: Method, request: Init, options: CallOptions | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const o = { ...outgoing(m, request, options) };
+    // Once it is queued, nothing ends it but its STATUS.
+    s.start(o, { opened: resolve, ended: (f) => (f === undefined ? resolve() : reject(m.error(f))) });
+  });
+}
+
+/** A call whose messages are streamed. */
+class CallStream {
+  /** Called when the call has ended. */
+  onEnd: (() => void) | undefined;
+  private readonly call: Call;
+  private readonly ready: Promise<void>; // it has a slot, or has ended
+  private ended = false;
+  private failed: Failure | undefined;
+
+  constructor(
+    private readonly s: Session,
+    readonly m: Method,
+    request: Init | undefined,
+    options: CallOptions | undefined,
+  ) {
+    let ready!: () => void;
+    this.ready = new Promise((resolve) => (ready = resolve));
+    let call: Call | undefined;
+    const events: CallEvents = {
+      opened: () => ready(),
+      ended: (f) => {
+        this.ended = true;
+        this.failed = f;
+        if (call !== undefined) {
+          options?.onTrailers?.(call.trailers);
+        }
+        ready();
+        this.onEnd?.();
+      },
+    };
+    call = s.start(outgoing(m, request, options), events);
+    this.call = call;
+  }
+
+  /** Whether the call has ended. */
+  get over(): boolean {
+    return this.ended;
+  }
+
+  /** Sends a message; false when the call has ended. */
+  async send(message: Init): Promise<boolean> {
+    const b = encode(this.m, this.m.input, message);
+    const most = this.s.shared.agreed.maxMessage;
+    if (b.length > most) {
+      const f = failure(Code.ResourceExhausted, `message of ${b.length} bytes, over the limit of ${most} that both sides take`);
+      this.call.calls.giveUp(this.call, f);
+      throw this.m.error(f);
+    }
+    if (this.call.stream === undefined) {
+      await this.ready;
+    }
+    return (await this.call.stream?.send(b, false)) ?? false;
+  }
+
+  async closeSend(): Promise<void> {
+    await this.ready;
+    await this.call.stream?.send(undefined, true);
+  }
+
+  /** The next message; undefined when the call has ended well. */
+  async receive(): Promise<Message | undefined> {
+    if (this.call.stream === undefined) {
+      await this.ready;
+    }
+    const b = await this.call.stream?.receive();
+    if (b === undefined) {
+      if (this.failed !== undefined) {
+        throw this.m.error(this.failed);
+      }
+      return undefined;
+    }
+    try {
+      return decode(this.s, this.m, b);
+    } catch (err) {
+      const f = failure(Code.Internal, `decoding a message: ${textOf(err)}`, err);
+      this.call.calls.giveUp(this.call, f);
+      throw this.m.error(f);
+    }
+  }
+
+  /** Ends the call if it has not ended, and forgets what nobody has taken. */
+  close(): void {
+    this.call.calls.giveUp(this.call, failure(Code.Cancelled, "closed by the caller"));
+    this.call.stream?.drop();
+  }
+}
+
+/** The responses of a call, for one loop, whose end ends the call. */
+class Responses implements AsyncIterableIterator<Message> {
+  constructor(private readonly call: CallStream) {}
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Message, undefined>> {
+    const value = await this.call.receive();
+    return value === undefined ? { done: true, value } : { done: false, value };
+  }
+
+  return(): Promise<IteratorResult<Message, undefined>> {
+    this.call.close();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}
+
+/** Calls with all of the requests, and returns the response. */
+async function clientStream(s: Session, m: Method, requests: Requests, options: CallOptions | undefined): Promise<Message> {
+  const call = new CallStream(s, m, undefined, options);
+  try {
+    await sendAll(call, requests);
+    const response = await call.receive();
+    if (response === undefined) {
+      throw m.error(failure(Code.Internal, "the peer ended the call without a response"));
+    }
+    if ((await call.receive()) !== undefined) {
+      throw m.error(failure(Code.Internal, "the peer answered a call of one response with several"));
+    }
+    return response;
+  } finally {
+    call.close();
+  }
+}
+
+/** Sends what the requests yield until they or the call end. */
+async function sendAll(call: CallStream, requests: Requests): Promise<void> {
+  const it = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
+  let done = false;
+  try {
+    for (;;) {
+      const next = await nextOrEnd(call, it);
+      if (next === undefined) {
+        return;
+      }
+      if (next.done === true) {
+        done = true;
+        await call.closeSend();
+        return;
+      }
+      if (!(await call.send(next.value))) {
+        return;
+      }
+    }
+  } catch (err) {
+    done = true; // an iterator that threw is not to be asked to return
+    throw err;
+  } finally {
+    if (!done) {
+      // Not waited for: a generator that waits for something itself returns when it has got it.
+      void Promise.resolve(it.return?.()).catch(() => undefined);
+    }
+  }
+}
+
+/** The next request; undefined when the call has ended before it came. */
+function nextOrEnd(call: CallStream, it: AsyncIterator<Init> | Iterator<Init>): Promise<IteratorResult<Init> | undefined> {
+  return new Promise((resolve, reject) => {
+    if (call.over) {
+      resolve(undefined);
+      return;
+    }
+    call.onEnd = () => resolve(undefined);
+    Promise.resolve(it.next()).then(resolve, reject);
+  });
+}
+
+/** The caller's end of a bidirectional call. */
+class Bidi implements BidiCall<Message, Message> {
+  constructor(private readonly call: CallStream) {}
+
+  send(message: Init): Promise<boolean> {
+    return this.call.send(message);
+  }
+
+  closeSend(): Promise<void> {
+    return this.call.closeSend();
+  }
+
+  receive(): Promise<Message | undefined> {
+    return this.call.receive();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Message> {
+    return new Responses(this.call);
+  }
+
+  close(): void {
+    this.call.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.call.close();
+    return Promise.resolve();
+  }
+}
