@@ -83,9 +83,9 @@ func (s *spinner) spin(h *half) bool {
 
 // Bounds of what is measured, and what is taken where nothing can be.
 const (
-	leastSpin   = 5 * time.Microsecond
-	mostSpin    = 100 * time.Microsecond
-	unknownSpin = 20 * time.Microsecond
+	leastSpin   = 10 * time.Microsecond
+	mostSpin    = 200 * time.Microsecond
+	unknownSpin = 50 * time.Microsecond
 )
 
 // limitOf returns how long to spin for a setting: 0 is as long as was measured, less is not at all.
