@@ -289,7 +289,9 @@ export class Server implements AsyncDisposable {
  * messages and errors are encoded and decoded, deadlines and limits hold.
  */
 export async function local(services: readonly Implementation[], options: ConnOptions = {}): Promise<Conn> {
+  const caller = new Endpoint([], options);
+  const callee = new Endpoint(services, options);
   const [near, far] = pair();
-  const both = await Promise.all([new Endpoint([], options).start(near, 0), new Endpoint(services, options).start(far, 1)]);
-  return connOf(both[0]);
+  const [session] = await Promise.all([caller.start(near, 0), callee.start(far, 1)]);
+  return connOf(session);
 }

@@ -101,15 +101,16 @@ export class Session implements Receiver, WriterOwner {
    */
   static async start(transport: Transport, config: SessionConfig, signal?: AbortSignal): Promise<Session> {
     const s = new Session(transport, config);
-    const { promise, handshake } = Handshake.begin(config, s.reader, (e) => s.end(e));
-    s.handshake = handshake;
     const abort = (): void => s.end(new SessionError(Reason.Closed, "given up"));
     signal?.addEventListener("abort", abort);
     try {
+      const { promise, handshake } = Handshake.begin(config, s.reader, (e) => s.end(e));
+      s.handshake = handshake;
       transport.start(s);
       s.writer.raw(handshake.first);
       await promise;
     } catch (err) {
+      transport.close();
       signal?.throwIfAborted();
       throw err;
     } finally {

@@ -34,6 +34,7 @@ export class RawPeer implements Transport {
   private receiver: Receiver | undefined;
   private readonly reader = new FrameReader(1 << 24);
   private lacks = preface.length; // of the preface
+  private held: NodeJS.Timeout | undefined;
   private readonly frames: Sent[] = [];
   private wake: (() => void) | undefined;
 
@@ -43,7 +44,9 @@ export class RawPeer implements Transport {
 
   write(buffers: readonly Buffer[], done: (err: Error | null) => void): void {
     this.take(Buffer.concat(buffers));
-    if (!this.stuck) {
+    if (this.stuck) {
+      this.held = setInterval(() => undefined, 1000); // a socket would keep the process alive
+    } else {
       setImmediate(done, null);
     }
   }
@@ -53,6 +56,7 @@ export class RawPeer implements Transport {
       this.take(farewell);
     }
     this.closed = true;
+    clearInterval(this.held);
     this.wake?.();
   }
 
@@ -104,7 +108,7 @@ export class UnderTest {
   /** Why it ended, or did not begin, in words. */
   readonly ended: Promise<string>;
 
-  constructor(peer: RawPeer, side: Side, limits: Limits, services: readonly Implementation[]) {
+  constructor(peer: Transport, side: Side, limits: Limits, services: readonly Implementation[]) {
     const methods = new ServedTable();
     for (const { id, served } of services.flatMap((s) => s.methods)) {
       methods.add(id, served);

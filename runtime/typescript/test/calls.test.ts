@@ -1,0 +1,419 @@
+// Calls as programs make and handle them, through generated code.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { client, Code, implement, local, Reason, RpcError, SessionError } from "ipcgen";
+import type { CallContext, Conn, ConnOptions, Init, Metadata } from "ipcgen";
+import type { Tree } from "../../../testdata/messages/typescript/nested/nested.ipc.js";
+import { Echo, TooLongSchema } from "../../../testdata/services/typescript/echo/v1/echo.ipc.js";
+import type { EchoHandlers } from "../../../testdata/services/typescript/echo/v1/echo.ipc.js";
+import { forest, gate } from "./gate.js";
+import { echo, untilOver } from "./echo.js";
+import { quiet } from "./peer.js";
+
+/** A connection to handlers. */
+function to(handlers: Partial<EchoHandlers>, options: ConnOptions = {}): Promise<Conn> {
+  return local([implement(Echo, handlers)], { log: quiet, ...options });
+}
+
+/** The RpcError by which a call fails. */
+async function failed(call: Promise<unknown>): Promise<RpcError> {
+  try {
+    await call;
+  } catch (err) {
+    assert.ok(err instanceof RpcError, String(err));
+    return err;
+  }
+  assert.fail("the call went well");
+}
+
+async function collect<T>(all: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const v of all) {
+    list.push(v);
+  }
+  return list;
+}
+
+test("a method of each kind", async () => {
+  await using conn = await local([echo()]);
+  const c = client(Echo, conn);
+  assert.equal((await c.say({ text: "hello" })).text, "hello");
+  assert.deepEqual((await collect(c.repeat({ text: "x", times: 3 }))).map((r) => r.text), ["x", "x", "x"]);
+  assert.equal((await c.join([{ text: "a" }, { text: "b" }])).text, "ab");
+  assert.equal(await c.note({ text: "note" }), undefined);
+  await using chat = c.chat();
+  assert.equal(await chat.send({ text: "1" }), true);
+  assert.equal((await chat.receive())?.text, "1");
+  await chat.closeSend();
+  assert.equal(await chat.receive(), undefined);
+  assert.equal(await chat.send({ text: "too late" }), false);
+});
+
+test("handlers that are methods of a class have their this", async () => {
+  class Impl {
+    greeting = "hi ";
+    say(request: { text: string }): { text: string } {
+      return { text: this.greeting + request.text };
+    }
+  }
+  await using conn = await to(new Impl());
+  assert.equal((await client(Echo, conn).say({ text: "you" })).text, "hi you");
+});
+
+test("an RpcError travels with its code, text and declared details, and no cause", async () => {
+  const undeclared = create(Echo.methods.get("say")!.input);
+  await using conn = await to({
+    say() {
+      throw new RpcError(Code.OutOfRange, "over the limit", { details: [undeclared, create(TooLongSchema, { limit: 8 })], cause: new Error("secret") });
+    },
+  });
+  const err = await failed(client(Echo, conn).say({ text: "" }));
+  assert.equal(err.code, Code.OutOfRange);
+  assert.equal(err.text, "over the limit");
+  assert.equal(err.message, "echo.v1.Echo/Say: OUT_OF_RANGE: over the limit");
+  assert.equal(err.detail(TooLongSchema)?.limit, 8);
+  assert.equal(err.details.length, 1);
+  assert.equal(err.cause, undefined);
+  assert.ok(err.remote && !err.notExecuted);
+});
+
+test("any other error is UNKNOWN to the caller, and logged", async () => {
+  const logged: unknown[][] = [];
+  const log = { warn: () => undefined, error: (...args: unknown[]) => void logged.push(args) };
+  await using conn = await to({ say: () => Promise.reject(new Error("secret")), note: () => { throw new Error("of nobody's business"); } }, { log });
+  const c = client(Echo, conn);
+  const err = await failed(c.say({ text: "" }));
+  assert.equal(err.code, Code.Unknown);
+  assert.doesNotMatch(err.text, /secret/);
+  await c.note({ text: "" });
+  await conn.shutdown();
+  assert.deepEqual(logged.map(([, e]) => (e as Error).message), ["secret", "of nobody's business"]);
+});
+
+test("what is not implemented is UNIMPLEMENTED and not executed", async () => {
+  await using conn = await to({});
+  const c = client(Echo, conn);
+  for (const call of [c.say({ text: "" }), collect(c.repeat({ text: "" })), c.join([]), collect(c.chat())]) {
+    const err = await failed(call);
+    assert.equal(err.code, Code.Unimplemented);
+    assert.ok(err.notExecuted);
+  }
+});
+
+test("metadata and trailers are text or bytes", async () => {
+  await using conn = await to({
+    say(_, context) {
+      context.setTrailer("took", "long");
+      context.setTrailer("raw", Uint8Array.of(0xff, 0));
+      assert.throws(() => context.setTrailer("Upper", ""), /name "Upper"/);
+      return { text: `${context.metadata.get("lang")} ${context.metadata.bytes("raw")?.length} ${context.metadata.get("none")}` };
+    },
+  });
+  let trailers: Metadata | undefined;
+  const options = { metadata: { lang: "en", raw: Uint8Array.of(1, 2, 3) }, onTrailers: (t: Metadata) => void (trailers = t) };
+  assert.equal((await client(Echo, conn).say({ text: "" }, options)).text, "en 3 undefined");
+  assert.equal(trailers?.get("took"), "long");
+  assert.deepEqual([...(trailers?.bytes("raw") ?? [])], [0xff, 0]);
+  const err = await failed(client(Echo, conn).say({ text: "" }, { metadata: { "no spaces": "" } }));
+  assert.equal(err.code, Code.InvalidArgument);
+  assert.ok(err.notExecuted);
+});
+
+test("a deadline ends the call on both sides", async () => {
+  const reason = gate<DOMException>();
+  await using conn = await to({
+    say(_, context) {
+      assert.ok(context.remainingMs <= 20);
+      context.signal.addEventListener("abort", () => reason.open(context.signal.reason as DOMException));
+      return untilOver(context);
+    },
+  });
+  const c = client(Echo, conn);
+  assert.equal((await failed(c.say({ text: "" }, { timeoutMs: 20 }))).code, Code.DeadlineExceeded);
+  assert.equal((await reason.opened).name, "TimeoutError");
+  const late = await failed(c.say({ text: "" }, { timeoutMs: 0 }));
+  assert.equal(late.code, Code.DeadlineExceeded);
+  assert.ok(late.notExecuted);
+});
+
+test("a deadline of longer than Node's timers can wait does not end the call at once", async () => {
+  await using conn = await to({ say: async (r, context) => (await new Promise(setImmediate), void context.signal, { text: `${r.text} ${context.signal.aborted}` }) });
+  assert.equal((await client(Echo, conn).say({ text: "a" }, { timeoutMs: 2 ** 40 })).text, "a false");
+});
+
+test("a signal ends the call on both sides, and the slot is free again", async () => {
+  const waiting = gate();
+  await using conn = await to({ say: (r, context) => (r.text === "wait" ? (waiting.open(), untilOver(context)) : { text: r.text }) }, { limits: { calls: 1 } });
+  const c = client(Echo, conn);
+  const controller = new AbortController();
+  const call = failed(c.say({ text: "wait" }, { signal: controller.signal }));
+  await waiting.opened;
+  controller.abort(new Error("bored"));
+  const err = await call;
+  assert.equal(err.code, Code.Cancelled);
+  assert.equal((err.cause as Error).message, "bored");
+  assert.ok(!err.notExecuted);
+  assert.equal((await c.say({ text: "next" })).text, "next");
+  const before = await failed(c.say({ text: "" }, { signal: controller.signal }));
+  assert.ok(before.code === Code.Cancelled && before.notExecuted);
+  assert.equal((await failed(c.say({ text: "wait" }, { signal: AbortSignal.timeout(1) }))).code, Code.DeadlineExceeded);
+});
+
+/** A handler that streams without end, and tells when it was left. */
+function endless(): { left: Promise<void>; handler: EchoHandlers["repeat"] } {
+  const left = gate();
+  return {
+    left: left.opened,
+    async *handler() {
+      try {
+        for (;;) {
+          yield { text: "x" };
+        }
+      } finally {
+        left.open();
+      }
+    },
+  };
+}
+
+test("leaving a loop over responses ends the call", async () => {
+  const { left, handler } = endless();
+  await using conn = await to({ repeat: handler });
+  for await (const r of client(Echo, conn).repeat({ text: "" })) {
+    assert.equal(r.text, "x");
+    break;
+  }
+  await left;
+});
+
+test("leaving the scope of a bidirectional call ends it", async () => {
+  const cancelled = gate<unknown>();
+  await using conn = await to({
+    async *chat(requests) {
+      try {
+        for await (const r of requests) {
+          yield { text: r.text };
+        }
+      } catch (err) {
+        cancelled.open(err);
+        throw err;
+      }
+    },
+  });
+  {
+    await using chat = client(Echo, conn).chat();
+    await chat.send({ text: "1" });
+    assert.equal((await chat.receive())?.text, "1");
+  }
+  const err = await cancelled.opened;
+  assert.ok(err instanceof RpcError && err.code === Code.Cancelled);
+});
+
+test("what the requests of a client stream throw ends the call, and reaches the caller as it is", async () => {
+  const cancelled = gate<unknown>();
+  await using conn = await to({
+    async join(requests) {
+      try {
+        for await (const _ of requests);
+      } catch (err) {
+        cancelled.open(err);
+      }
+      return { text: "" };
+    },
+  });
+  const requests = async function* (): AsyncGenerator<{ text: string }> {
+    yield { text: "1" };
+    throw new Error("no more");
+  };
+  await assert.rejects(client(Echo, conn).join(requests()), /^Error: no more$/);
+  assert.ok(((await cancelled.opened) as RpcError).code === Code.Cancelled);
+});
+
+test("a handler may answer before it has all requests, and nobody is asked for more", async () => {
+  const returned = gate();
+  await using conn = await to({ join: async (requests) => ({ text: (await requests[Symbol.asyncIterator]().next()).value!.text }) });
+  const requests = async function* (): AsyncGenerator<{ text: string }> {
+    try {
+      for (let i = 0; ; i++) {
+        yield { text: String(i) };
+      }
+    } finally {
+      returned.open();
+    }
+  };
+  assert.equal((await client(Echo, conn).join(requests())).text, "0");
+  await returned.opened;
+});
+
+test("an iterator that waits for its next request does not hold up the end of the call", async () => {
+  await using conn = await to({ join: () => Promise.reject(new RpcError(Code.Aborted, "no")) });
+  const never: AsyncIterable<{ text: string }> = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }) };
+  assert.equal((await failed(client(Echo, conn).join(never))).code, Code.Aborted);
+});
+
+test("calls over the limit wait for their turn, in their order", async () => {
+  const open = gate();
+  let running = 0;
+  let most = 0;
+  await using conn = await to(
+    {
+      async say(r) {
+        most = Math.max(most, ++running);
+        await open.opened;
+        running--;
+        return { text: r.text };
+      },
+    },
+    { limits: { calls: 2 } },
+  );
+  const c = client(Echo, conn);
+  const order: string[] = [];
+  const calls = Array.from({ length: 50 }, async (_, i) => order.push((await c.say({ text: String(i) })).text));
+  const impatient = await failed(c.say({ text: "" }, { timeoutMs: 5 }));
+  assert.ok(impatient.code === Code.DeadlineExceeded && impatient.notExecuted);
+  assert.match(impatient.text, /slots/);
+  open.open();
+  await Promise.all(calls);
+  assert.deepEqual(order, Array.from({ length: 50 }, (_, i) => String(i)));
+  assert.equal(most, 2);
+});
+
+test("a stream that nobody reads waits, and holds up no other call", async () => {
+  let sent = 0;
+  const full = gate();
+  const text = "x".repeat(1000);
+  await using conn = await to(
+    {
+      say: (r) => ({ text: r.text }),
+      async *repeat() {
+        for (; sent < 1000; sent++) {
+          full.open();
+          yield { text };
+        }
+      },
+    },
+    { limits: { window: 16 << 10 } },
+  );
+  const c = client(Echo, conn);
+  const responses = c.repeat({ text: "" })[Symbol.asyncIterator]();
+  await responses.next();
+  await full.opened;
+  for (let i = 0; i < 100; i++) {
+    assert.equal((await c.say({ text: String(i) })).text, String(i));
+  }
+  assert.ok(sent <= 64, `${sent} messages of 1000 bytes are on their way through a window of 16 KiB`);
+  let received = 1;
+  while ((await responses.next()).done !== true) {
+    received++;
+  }
+  assert.equal(received, 1000);
+});
+
+test("large messages both ways at a time, beside small ones", async () => {
+  await using conn = await local([echo()], { limits: { window: 16 << 10, maxFrame: 4 << 10, assembly: 4 << 20 } });
+  const c = client(Echo, conn);
+  const large = "y".repeat(3 << 20);
+  const all = await Promise.all([
+    c.say({ text: large }),
+    c.say({ text: large }),
+    c.join([{ text: large.slice(0, 1 << 20) }, { text: large.slice(0, 1 << 20) }]),
+    c.say({ text: "small" }),
+  ]);
+  assert.deepEqual(all.map((r) => r.text.length), [3 << 20, 3 << 20, 2 << 20, 5]);
+  assert.deepEqual((await collect(c.repeat({ text: large, times: 3 }))).map((r) => r.text.length), [3 << 20, 3 << 20, 3 << 20]);
+});
+
+test("messages over the limit are refused where they are sent", async () => {
+  await using conn = await to({ say: () => ({ text: "y".repeat(5000) }), join: () => Promise.resolve({}) }, { limits: { maxMessage: 4096 } });
+  const c = client(Echo, conn);
+  const request = await failed(c.say({ text: "x".repeat(5000) }));
+  assert.ok(request.code === Code.ResourceExhausted && request.notExecuted && !request.remote);
+  const response = await failed(c.say({ text: "" }));
+  assert.ok(response.code === Code.ResourceExhausted && response.remote);
+  assert.equal((await failed(c.join([{ text: "x".repeat(5000) }]))).code, Code.ResourceExhausted);
+});
+
+test("what is no message is refused before the call", async () => {
+  await using conn = await local([echo()]);
+  const err = await failed(client(Echo, conn).say({ times: -1 }));
+  assert.ok(err.code === Code.Internal && err.notExecuted);
+  assert.match(err.text, /encoding the request: .*times/);
+  const odd = await failed(client(Echo, conn).say({ text: "" }, { timeoutMs: NaN }));
+  assert.match(odd.text, /timeoutMs is NaN/);
+});
+
+test("a handler without a response fails with INTERNAL", async () => {
+  await using conn = await to({ say: (() => undefined) as never });
+  assert.equal((await failed(client(Echo, conn).say({ text: "" }))).code, Code.Internal);
+});
+
+test("a shutdown lets running calls finish and refuses new ones as not executed", async () => {
+  const started = gate();
+  const open = gate();
+  await using conn = await to({ say: async (r) => (started.open(), await open.opened, { text: r.text }) });
+  const c = client(Echo, conn);
+  const running = c.say({ text: "finished" });
+  await started.opened;
+  const finished = conn.shutdown();
+  const refused = await failed(c.say({ text: "" }));
+  assert.ok(refused.code === Code.Unavailable && refused.notExecuted);
+  assert.match(refused.text, /draining/);
+  open.open();
+  assert.equal((await running).text, "finished");
+  assert.equal(await finished, true);
+  assert.equal((await conn.ended).reason, Reason.Drained);
+});
+
+test("a shutdown fails the calls that outlast its patience", async () => {
+  const started = gate();
+  await using conn = await to({ say: (_, context) => (started.open(), untilOver(context)) });
+  const running = failed(client(Echo, conn).say({ text: "" }));
+  await started.opened;
+  assert.equal(await conn.shutdown(1), false);
+  assert.equal((await running).code, Code.Unavailable);
+});
+
+test("closing fails running calls, tells those that never ran, and aborts handlers", async () => {
+  const started = gate();
+  const aborted = gate<unknown>();
+  await using conn = await to(
+    {
+      say(_, context: CallContext) {
+        started.open();
+        context.signal.addEventListener("abort", () => aborted.open(context.signal.reason));
+        return untilOver(context);
+      },
+    },
+    { limits: { calls: 1 } },
+  );
+  const c = client(Echo, conn);
+  const running = failed(c.say({ text: "" }));
+  const queued = failed(c.say({ text: "" }));
+  const stream = failed(collect(c.repeat({ text: "" })));
+  await started.opened;
+  conn.close();
+  const err = await running;
+  assert.ok(err.code === Code.Unavailable && !err.notExecuted);
+  assert.ok(err.cause instanceof SessionError && err.cause.reason === Reason.Closed);
+  for (const e of [await queued, await stream, await failed(c.say({ text: "" }))]) {
+    assert.ok(e.code === Code.Unavailable && e.notExecuted);
+  }
+  assert.equal(((await aborted.opened) as DOMException).name, "AbortError");
+  assert.equal(conn.error?.reason, Reason.Closed);
+  await assert.rejects(conn.ping(), SessionError);
+});
+
+test("messages nest only so deep", async () => {
+  await using conn = await local([implement(forest, { echo: (r) => r })], { limits: { depth: 10 } });
+  const nest = (n: number): Init<Tree> => (n === 0 ? {} : { left: nest(n - 1) });
+  const c = client(forest, conn);
+  await c.echo(nest(9));
+  const err = await failed(c.echo(nest(10)));
+  assert.ok(err.code === Code.InvalidArgument && err.notExecuted);
+});
+
+test("two services of one name, and what is wrong with limits, are refused", async () => {
+  await assert.rejects(local([echo(), echo()]), /the service echo.v1.Echo is there twice/);
+  await assert.rejects(local([echo()], { limits: { calls: -1 } }), /limits.calls is -1: want a number above 0/);
+});
