@@ -176,6 +176,7 @@ func (s *Session) takeOffer(payload []byte, descriptors int, id ring.Identity) (
 	if came := m.socket.Received(); came != descriptors {
 		return "", endf(Protocol, "SHM_OFFER: %d descriptors came, the frame says %d", came, descriptors)
 	}
+	defer m.socket.Discard()
 	switch most := s.limits.PeerRing + ring.HeaderSize; {
 	case descriptors == 0:
 		return "the peer offered none: " + cutText(safeText(none), 512), nil
