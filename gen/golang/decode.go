@@ -13,14 +13,13 @@ func (w *printer) decode(m *message) {
 	w.p("func (m *%s) Unmarshal(b []byte) error { return %s{}.Unmarshal(b, m) }", m.goName, codec("Options"))
 	w.gap()
 	w.p("// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.")
-	w.p("func (m *%s) DecodeFields(d *%s, pos, end int) int {", m.goName, codec("Decoder"))
+	w.p("func (m *%s) DecodeFields(d *%s, b []byte, pos int) int {", m.goName, codec("Decoder"))
 	if m.required {
 		w.p("d.Require()")
 	}
-	w.p("b := d.Input(end)")
-	w.p("for start := pos; pos < end; start = pos {")
 	w.p("var tag uint64")
-	w.p("tag, pos = %s(b, pos)", codec("ReadVarint"))
+	w.p("for start := pos; pos < len(b)-1; start = pos {")
+	w.p("tag, pos = %s(b, pos)", codec("ReadTag"))
 	w.p("switch tag {")
 	for _, part := range m.parts() {
 		for _, f := range part {
@@ -28,18 +27,18 @@ func (w *printer) decode(m *message) {
 		}
 	}
 	w.p("default:")
-	w.p("pos = d.Unknown(&m.unknownFields, tag, start, pos, end)")
+	w.p("pos = d.Unknown(&m.unknownFields, tag, b, start, pos)")
 	w.p("}")
 	w.p("if pos < 0 {")
 	w.p("return d.Fail(m, tag, start, pos)")
 	w.p("}")
 	w.p("}")
-	w.p("return pos")
+	w.p("return d.End(m, b, pos)")
 	w.p("}")
 }
 
 func (w *printer) caseOf(f *field, wire int) {
-	w.p("case %d<<3 | %s: // %s", f.Number, codec(wireNames[wire]), f.Name)
+	w.p("case %s: // %s", tag(f.Number, wire), f.Name)
 }
 
 func (w *printer) decodeField(m *message, f *field) {
@@ -49,7 +48,7 @@ func (w *printer) decodeField(m *message, f *field) {
 		w.caseOf(f, wireBytes)
 		w.p("%s, pos = %s(d, b, pos, %[1]s)", place, codec("ReadPacked"+kind.list))
 		w.caseOf(f, kind.wire)
-		w.p("%s, pos = %s(d, tag, b, pos, %[1]s, %[3]s)", place, codec("ReadUnpacked"), w.reader(f))
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadUnpacked"+kind.list))
 		return
 	}
 	w.caseOf(f, wire(f.Field))
@@ -61,29 +60,38 @@ func (w *printer) decodeField(m *message, f *field) {
 	case f.oneof != nil && f.Kind == idl.KindMessage:
 		w.p("x, ok := m.%s.(*%s)", f.oneof.goName, f.wrapper)
 		w.p("if !ok {")
-		w.p("x = new(%s)", f.wrapper)
+		w.p("x = %s[%s](d)", codec("New"), f.wrapper)
 		w.p("m.%s = x", f.oneof.goName)
 		w.p("}")
 		w.p("x.%s, pos = %s", f.goName, w.read(f, "x."+f.goName))
 	case f.oneof != nil:
-		w.p("x := new(%s)", f.wrapper)
-		w.p("x.%s, pos = %s", f.goName, w.read(f, ""))
+		w.p("x := %s[%s](d)", codec("New"), f.wrapper)
+		w.decodeValue(f, "x."+f.goName, "%s")
 		w.p("m.%s = x", f.oneof.goName)
+	case f.pointer() && f.Kind == idl.KindEnum:
+		w.decodeValue(f, place, "(*"+w.enumType(f.Enum)+")(d.NewInt32(%s))")
 	case f.pointer():
-		w.decodePointer(f, place)
+		w.decodeValue(f, place, "d."+scalars[f.Kind].optional+"(%s)")
 	default:
-		w.p("%s, pos = %s", place, w.read(f, place))
+		w.decodeValue(f, place, "%s")
 	}
 }
 
-func (w *printer) decodePointer(f *field, place string) {
-	w.p("var v %s", w.valueType(f.Field))
-	w.p("v, pos = %s", w.read(f, ""))
-	if f.Kind == idl.KindEnum {
-		w.p("%s = (*%s)(d.NewInt32(int32(v)))", place, w.enumType(f.Enum))
-	} else {
-		w.p("%s = d.%s(v)", place, scalars[f.Kind].optional)
+// decodeValue prints what reads one value at pos and stores in place what form makes of it.
+func (w *printer) decodeValue(f *field, place, form string) {
+	value := scalars[f.Kind].value
+	switch {
+	case f.Kind == idl.KindEnum && !f.pointer():
+		value = w.enumType(f.Enum) + "(v)"
+	case f.Kind == idl.KindMessage:
+		value = "v"
 	}
+	if form == "%s" && value == "v" {
+		w.p("%s, pos = %s", place, w.read(f, place))
+		return
+	}
+	w.p("v, end := %s", w.read(f, place))
+	w.p("%s, pos = %s, end", place, fmt.Sprintf(form, value))
 }
 
 func (w *printer) decodeList(f *field, place string) {
@@ -117,15 +125,6 @@ func (w *printer) read(f *field, place string) string {
 	case f.Kind == idl.KindString:
 		return "d.ReadString(b, pos)"
 	default:
-		return w.reader(f) + "(b, pos)"
+		return codec("Read"+scalars[f.Kind].read) + "(b, pos)"
 	}
-}
-
-// reader returns the function that reads a number.
-func (w *printer) reader(f *field) string {
-	name := codec("Read" + scalars[f.Kind].read)
-	if f.Kind == idl.KindEnum {
-		name += "[" + w.enumType(f.Enum) + "]"
-	}
-	return name
 }

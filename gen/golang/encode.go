@@ -6,14 +6,11 @@ import (
 	"github.com/ipcgen/ipcgen/idl"
 )
 
-// size prints Size and SizeFields.
+// size prints Size.
 func (w *printer) size(m *message) {
 	w.gap()
 	w.p("// Size returns the number of bytes that MarshalAppend appends.")
-	w.p("func (m *%s) Size() int { return m.SizeFields(nil) }", m.goName)
-	w.gap()
-	w.p("// SizeFields is Size for messages that hold m.")
-	w.p("func (m *%s) SizeFields(e *%s) int {", m.goName, codec("Encoder"))
+	w.p("func (m *%s) Size() int {", m.goName)
 	w.p("if m == nil {")
 	w.p("return 0")
 	w.p("}")
@@ -32,7 +29,7 @@ func (w *printer) sizeField(f *field, value string) {
 	tag := tagSize(f.Number)
 	switch {
 	case f.Map != nil:
-		w.p("n += %s[%s, %s](e, %d, %s)", codec("SizeMap"), w.codecType(f.Map.Key), w.codecType(f.Map.Value), tag, value)
+		w.p("n += %s[%s, %s](%d, %s)", codec("SizeMap"), w.codecType(f.Map.Key), w.codecType(f.Map.Value), tag, value)
 	case f.Packed:
 		size := fmt.Sprintf("%s(%s)", codec("SizePacked"+scalars[f.Kind].list), value)
 		if fixed := scalars[f.Kind].size; fixed > 1 {
@@ -44,9 +41,8 @@ func (w *printer) sizeField(f *field, value string) {
 	case f.Repeated && scalars[f.Kind].size > 0:
 		w.p("n += %d * len(%s)", tag+scalars[f.Kind].size, value)
 	case f.Repeated:
-		w.p("n += %d * len(%s)", f.tagSize(), value)
 		w.p("for _, v := range %s {", value)
-		w.p("n += %s", w.sizeValue(f.Field, "v"))
+		w.p("n += %d + %s", f.tagSize(), w.sizeValue(f.Field, "v"))
 		w.p("}")
 	case scalars[f.Kind].size > 0:
 		w.p("n += %d", tag+scalars[f.Kind].size)
@@ -66,11 +62,6 @@ func (f *field) tagSize() int {
 // sizeValue returns the size of a value whose size is not always the same, without its tag.
 func (w *printer) sizeValue(f *idl.Field, value string) string {
 	switch {
-	case f.Kind == idl.KindMessage && w.messages[f.Message].shape != leaf:
-		if f.Delimited {
-			return fmt.Sprintf("e.SizeGroup(%s)", value)
-		}
-		return fmt.Sprintf("e.SizeMessage(%s)", value)
 	case f.Kind == idl.KindMessage && f.Delimited:
 		return value + ".Size()"
 	case f.Kind == idl.KindMessage:
@@ -92,13 +83,9 @@ func (w *printer) append(m *message) {
 		w.p("return b, %s(m)", codec("Missing"))
 		w.p("}")
 	}
-	if m.shape == deep {
-		w.p("return %s(b, m)", codec("Marshal"))
-	} else {
-		w.p("var e %s", codec("Encoder"))
-		w.p("b = m.AppendFields(&e, %s(b, m))", codec("Room"))
-		w.p("return b, e.Err(m)")
-	}
+	w.p("var e %s", codec("Encoder"))
+	w.p("b = m.AppendFields(&e, %s(b, m))", codec("Room"))
+	w.p("return e.Finish(b, m)")
 	w.p("}")
 	w.gap()
 	w.p("// AppendFields is MarshalAppend for messages that hold m.")
@@ -107,52 +94,60 @@ func (w *printer) append(m *message) {
 	w.p("return b")
 	w.p("}")
 	w.eachPresent(m, w.appendField)
-	w.p("return append(b, m.unknownFields...)")
+	w.p("return %s(b, m.unknownFields)", codec("AppendUnknown"))
 	w.p("}")
 }
 
 func (w *printer) appendField(f *field, value string) {
 	switch {
 	case f.Map != nil:
-		w.p("b = %s[%s, %s](e, b, %d, %s)", codec("AppendMap"), w.codecType(f.Map.Key), w.codecType(f.Map.Value),
-			uint64(f.Number)<<3|wireBytes, value)
+		w.p("b = %s[%s, %s](e, b, %s, %s)", codec("AppendMap"), w.codecType(f.Map.Key), w.codecType(f.Map.Value),
+			tag(f.Number, wireBytes), value)
 	case f.Packed:
-		w.p("b = %s(append(b, %s), %s)", codec("AppendPacked"+scalars[f.Kind].list), tagBytes(f.Number, wireBytes), value)
+		w.p("b = %s(b, %s, %s)", codec("AppendPacked"+scalars[f.Kind].list), tag(f.Number, wireBytes), value)
 	case f.Repeated:
 		w.p("for _, v := range %s {", value)
-		w.p("b = %s", w.appendValue(f.Field, "v"))
+		w.appendValue(f.Field, "v")
 		w.p("}")
 	default:
-		w.p("b = %s", w.appendValue(f.Field, value))
+		w.appendValue(f.Field, value)
 	}
 }
 
-// appendValue returns the expression that appends a tag and a value to b.
-func (w *printer) appendValue(f *idl.Field, value string) string {
-	buffer := fmt.Sprintf("append(b, %s)", tagBytes(f.Number, wire(f)))
-	switch f.Kind {
-	case idl.KindMessage:
-		message, group := "AppendMessage", "AppendGroup"
-		if w.messages[f.Message].shape == leaf {
-			message, group = "AppendLeaf", "AppendLeafGroup"
-		}
-		if f.Delimited {
-			return fmt.Sprintf("e.%s(%s, %s, %d<<3|%s)", group, buffer, value, f.Number, codec("WireEndGroup"))
-		}
-		return fmt.Sprintf("e.%s(%s, %s)", message, buffer, value)
-	case idl.KindString:
-		if f.CheckUTF8 {
-			return fmt.Sprintf("e.AppendString(%s, %s)", buffer, value)
-		}
-		return fmt.Sprintf("%s(%s, %s)", codec("AppendRawString"), buffer, value)
-	case idl.KindBytes:
-		return fmt.Sprintf("%s(%s, %s)", codec("AppendBytes"), buffer, value)
-	}
+// appendValue prints what appends a tag and a value to b.
+func (w *printer) appendValue(f *idl.Field, value string) {
 	s := scalars[f.Kind]
-	if s.number != "" {
+	function := codec("Append" + s.write)
+	switch {
+	case f.Kind == idl.KindMessage:
+		w.appendMessage(f, value)
+		return
+	case f.Kind == idl.KindString && f.CheckUTF8:
+		function = "e.AppendString"
+	case f.Kind == idl.KindBool && f.Presence == idl.Implicit && !f.Repeated:
+		function, value = codec("AppendVarint"), "1"
+	case s.number != "":
 		value = fmt.Sprintf(s.number, value)
 	}
-	return fmt.Sprintf("%s(%s, %s)", codec("Append"+s.write), buffer, value)
+	w.p("b = %s(b, %s, %s)", function, tag(f.Number, wire(f)), value)
+}
+
+// appendMessage prints what appends a message: between the tags of a group, or behind its length, for which room is left
+// until it is known.
+func (w *printer) appendMessage(f *idl.Field, value string) {
+	switch {
+	case f.Delimited:
+		w.p("b = %s.AppendFields(e, %s(b, %s))", value, codec("AppendTag"), tag(f.Number, wireStartGroup))
+		w.p("b = %s(b, %s)", codec("AppendTag"), tag(f.Number, wireEndGroup))
+		return
+	case w.messages[f.Message].leaf:
+		w.p("at := len(b) + %d", tagSize(f.Number))
+		w.p("b = %s.AppendFields(e, %s(b, %s))", value, codec("OpenLeaf"), tag(f.Number, wireBytes))
+	default:
+		w.p("at := len(b) + %d", tagSize(f.Number))
+		w.p("b = %s.AppendFields(e, e.Open(b, %s))", value, tag(f.Number, wireBytes))
+	}
+	w.p("b = e.Close(b, at)")
 }
 
 // hasRequired prints the method that looks for missing fields.

@@ -353,9 +353,9 @@ func (f *field) present() string {
 	case f.Kind == idl.KindBool:
 		return value
 	case f.Kind == idl.KindDouble:
-		return value + " != 0 || " + qual("math", "Signbit") + "(" + value + ")"
+		return qual("math", "Float64bits") + "(" + value + ") != 0" // -0 is written, 0 is not
 	case f.Kind == idl.KindFloat:
-		return value + " != 0 || " + qual("math", "Signbit") + "(float64(" + value + "))"
+		return qual("math", "Float32bits") + "(" + value + ") != 0"
 	default:
 		return value + " != 0"
 	}

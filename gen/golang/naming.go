@@ -16,7 +16,7 @@ type message struct {
 	fields []*field // in the order of the schema
 	oneofs []*oneof
 	path   []int // from the file's descriptor to the message's
-	shape  nesting
+	leaf   bool  // it holds no messages
 	// required says that the message or one inside it has a required field.
 	required bool
 	// isError says that a method lists the message among its errors.
@@ -41,19 +41,10 @@ type oneof struct {
 	fields []*field
 }
 
-// nesting says what stands inside a message, which decides how it is encoded.
-type nesting uint8
-
-const (
-	leaf nesting = iota // no messages
-	flat                // messages that are leaves
-	deep                // anything; only there are sizes computed before writing
-)
-
 // reserved are the methods of a message. A field of such a name gets an underscore.
 var reserved = []string{
 	"AppendFields", "Clone", "DecodeFields", "Descriptor", "Equal", "ExtensionFields", "HasRequired", "MarshalAppend",
-	"ProtoMessage", "Reset", "Size", "SizeFields", "String", "Unmarshal", "XXX_OneofWrappers",
+	"ProtoMessage", "Reset", "Size", "String", "Unmarshal", "XXX_OneofWrappers",
 	// What other Go implementations look for, with other signatures.
 	"ExtensionMap", "ExtensionRangeArray", "Marshal",
 }
@@ -108,7 +99,7 @@ func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 			nameService(pkg, s, wrong)
 		}
 	}
-	p.classify(schema)
+	p.classify()
 }
 
 func (p *program) nameMessage(pkg *goPackage, m *idl.Message, outer string, path []int, wrong *diag.List) {
@@ -286,17 +277,9 @@ func descriptorName(f *idl.File) string {
 func defaultName(v *message, f *field) string { return "Default_" + v.goName + "_" + f.goName }
 
 // classify finds out for each message what stands inside it.
-func (p *program) classify(schema *idl.Schema) {
+func (p *program) classify() {
 	for _, v := range p.messages {
-		v.shape = leaf
-		for _, f := range v.fields {
-			if child := f.child(); child != nil {
-				v.shape = max(v.shape, flat)
-				if f.Map != nil || p.holdsMessages(child) {
-					v.shape = deep
-				}
-			}
-		}
+		v.leaf = !slices.ContainsFunc(v.fields, func(f *field) bool { return f.Map != nil || f.Message != nil })
 	}
 	p.spreadRequired()
 }
@@ -307,10 +290,6 @@ func (f *field) child() *idl.Message {
 		return f.Map.Value.Message
 	}
 	return f.Message
-}
-
-func (p *program) holdsMessages(m *idl.Message) bool {
-	return slices.ContainsFunc(p.messages[m].fields, func(f *field) bool { return f.child() != nil })
 }
 
 // spreadRequired marks the messages that have required fields, and those that hold such messages, at any depth.

@@ -12,9 +12,11 @@ type scalar struct {
 	wire     int    // the wire type
 	tag      string // the encoding as struct tags call it
 	size     int    // of every value, where they all have the same; else 0
-	number   string // how %s becomes the uint64 that is written as a varint
+	number   string // how %s becomes the number that is written
 	write    string // the function of codec that appends a value
-	read     string // the function of codec that reads a value, or the Decoder's method
+	read     string // the function of codec that reads v, or the Decoder's method
+	value    string // how v becomes a value
+	kind     string // the type of codec that knows how values are written
 	list     string // how lists are packed: codec.ReadPacked…, AppendPacked…, SizePacked…
 	optional string // the Decoder's method that makes a pointer to a value
 }
@@ -32,22 +34,22 @@ const (
 var wireNames = [...]string{"WireVarint", "WireFixed64", "WireBytes", "WireStartGroup", "WireEndGroup", "WireFixed32"}
 
 var scalars = map[idl.Kind]scalar{
-	idl.KindDouble:   {"float64", wireFixed64, "fixed64", 8, "", "Double", "Double", "Fixed", "NewFloat64"},
-	idl.KindFloat:    {"float32", wireFixed32, "fixed32", 4, "", "Float", "Float", "Fixed", "NewFloat32"},
-	idl.KindInt64:    {"int64", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Int64", "Varint", "NewInt64"},
-	idl.KindUint64:   {"uint64", wireVarint, "varint", 0, "%s", "Varint", "Uint64", "Varint", "NewUint64"},
-	idl.KindInt32:    {"int32", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Int32", "Varint", "NewInt32"},
-	idl.KindFixed64:  {"uint64", wireFixed64, "fixed64", 8, "", "Fixed64", "Fixed64", "Fixed", "NewUint64"},
-	idl.KindFixed32:  {"uint32", wireFixed32, "fixed32", 4, "", "Fixed32", "Fixed32", "Fixed", "NewUint32"},
-	idl.KindBool:     {"bool", wireVarint, "varint", 1, "", "Bool", "Bool", "Bool", "NewBool"},
-	idl.KindString:   {"string", wireBytes, "bytes", 0, "", "", "String", "", "NewString"},
-	idl.KindBytes:    {"[]byte", wireBytes, "bytes", 0, "", "", "Bytes", "", ""},
-	idl.KindUint32:   {"uint32", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Uint32", "Varint", "NewUint32"},
-	idl.KindEnum:     {"", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Enum", "Varint", "NewInt32"},
-	idl.KindSfixed32: {"int32", wireFixed32, "fixed32", 4, "uint32(%s)", "Fixed32", "Sfixed32", "Fixed", "NewInt32"},
-	idl.KindSfixed64: {"int64", wireFixed64, "fixed64", 8, "uint64(%s)", "Fixed64", "Sfixed64", "Fixed", "NewInt64"},
-	idl.KindSint32:   {"int32", wireVarint, "zigzag32", 0, codec("Zigzag32") + "(%s)", "Varint", "Sint32", "Zigzag", "NewInt32"},
-	idl.KindSint64:   {"int64", wireVarint, "zigzag64", 0, codec("Zigzag64") + "(%s)", "Varint", "Sint64", "Zigzag", "NewInt64"},
+	idl.KindDouble:   {"float64", wireFixed64, "fixed64", 8, qual("math", "Float64bits") + "(%s)", "Fixed64", "Double", "v", "Double", "Fixed", "NewFloat64"},
+	idl.KindFloat:    {"float32", wireFixed32, "fixed32", 4, qual("math", "Float32bits") + "(%s)", "Fixed32", "Float", "v", "Float", "Fixed", "NewFloat32"},
+	idl.KindInt64:    {"int64", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Varint", "int64(v)", "Int64", "Varint", "NewInt64"},
+	idl.KindUint64:   {"uint64", wireVarint, "varint", 0, "%s", "Varint", "Varint", "v", "Uint64", "Varint", "NewUint64"},
+	idl.KindInt32:    {"int32", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Varint", "int32(v)", "Int32", "Varint", "NewInt32"},
+	idl.KindFixed64:  {"uint64", wireFixed64, "fixed64", 8, "", "Fixed64", "Fixed64", "v", "Fixed64", "Fixed", "NewUint64"},
+	idl.KindFixed32:  {"uint32", wireFixed32, "fixed32", 4, "", "Fixed32", "Fixed32", "v", "Fixed32", "Fixed", "NewUint32"},
+	idl.KindBool:     {"bool", wireVarint, "varint", 1, "", "Bool", "Varint", "v != 0", "Bool", "Bool", "NewBool"},
+	idl.KindString:   {"string", wireBytes, "bytes", 0, "", "RawString", "String", "v", "String", "", "NewString"},
+	idl.KindBytes:    {"[]byte", wireBytes, "bytes", 0, "", "Bytes", "Bytes", "v", "Bytes", "", ""},
+	idl.KindUint32:   {"uint32", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Varint", "uint32(v)", "Uint32", "Varint", "NewUint32"},
+	idl.KindEnum:     {"", wireVarint, "varint", 0, "uint64(%s)", "Varint", "Varint", "int32(v)", "Enum", "Varint", "NewInt32"},
+	idl.KindSfixed32: {"int32", wireFixed32, "fixed32", 4, "uint32(%s)", "Fixed32", "Sfixed32", "v", "Sfixed32", "Fixed", "NewInt32"},
+	idl.KindSfixed64: {"int64", wireFixed64, "fixed64", 8, "uint64(%s)", "Fixed64", "Sfixed64", "v", "Sfixed64", "Fixed", "NewInt64"},
+	idl.KindSint32:   {"int32", wireVarint, "zigzag32", 0, codec("Zigzag32") + "(%s)", "Varint", "Varint", codec("Unzigzag32") + "(v)", "Sint32", "Zigzag", "NewInt32"},
+	idl.KindSint64:   {"int64", wireVarint, "zigzag64", 0, codec("Zigzag64") + "(%s)", "Varint", "Varint", codec("Unzigzag64") + "(v)", "Sint64", "Zigzag", "NewInt64"},
 }
 
 // messageType returns the Go type of m, without the pointer.
@@ -101,7 +103,7 @@ func (w *printer) codecType(f *idl.Field) string {
 	case f.Kind == idl.KindString && !f.CheckUTF8:
 		return codec("RawString")
 	default:
-		return codec(scalars[f.Kind].read)
+		return codec(scalars[f.Kind].kind)
 	}
 }
 
@@ -117,15 +119,9 @@ func wire(f *idl.Field) int {
 	}
 }
 
-// tagBytes returns the tag as bytes of Go source: "0x82, 0x01".
-func tagBytes(number int32, wire int) string {
-	text := ""
-	for v := uint64(number)<<3 | uint64(wire); ; v >>= 7 {
-		if v < 0x80 {
-			return text + fmt.Sprintf("0x%02x", v)
-		}
-		text += fmt.Sprintf("0x%02x, ", v&0x7f|0x80)
-	}
+// tag returns the tag of a field: "3<<3|codec.WireBytes".
+func tag(number int32, wire int) string {
+	return fmt.Sprintf("%d<<3|%s", number, codec(wireNames[wire]))
 }
 
 // tagSize returns how many bytes the tags of a field take.

@@ -15,7 +15,8 @@ type Message interface {
 	// Size returns the number of bytes that MarshalAppend will append.
 	Size() int
 	// MarshalAppend appends the message's wire format to b. Equal messages give equal bytes: map entries are sorted
-	// by key. It fails where a required field is missing, or where a string is not UTF-8 whose readers insist on it.
+	// by key. It fails where a required field is missing, or where a string is not UTF-8 whose readers insist on it. What
+	// is in b's capacity behind the message is unspecified afterwards.
 	MarshalAppend(b []byte) ([]byte, error)
 	// Unmarshal replaces the message's content by what b holds. The message keeps no reference to b.
 	Unmarshal(b []byte) error
@@ -49,27 +50,24 @@ func (o Options) Unmarshal(b []byte, m Message) error {
 	if !ok {
 		return m.Unmarshal(b)
 	}
-	m.(resetter).Reset()
+	f.Reset()
 	return o.decode(b, f)
 }
 
 // Fields is the decoding half of a generated message, for generated code and this package.
 type Fields interface {
-	// DecodeFields merges the fields of d's input between pos and end into the message and returns the position
-	// behind the last one; a group ends before end. A negative number says that d has failed.
-	DecodeFields(d *Decoder, pos, end int) int
+	Reset()
+	// DecodeFields merges the fields of b from pos on into the message and returns the position behind the last one; a
+	// group ends before b does. A negative number says that d has failed.
+	DecodeFields(d *Decoder, b []byte, pos int) int
 }
 
 // NestedMessage is the encoding half of a generated message, for generated code and this package.
 type NestedMessage interface {
-	// SizeFields returns the message's size and notes in e, if that is not nil, the sizes of the messages inside it
-	// in the order in which AppendFields asks for them.
-	SizeFields(e *Encoder) int
+	Size() int
 	// AppendFields appends the message's fields to b.
 	AppendFields(e *Encoder, b []byte) []byte
 }
-
-type resetter interface{ Reset() }
 
 // An Error says why a message could not be encoded or decoded.
 type Error struct {

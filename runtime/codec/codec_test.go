@@ -33,18 +33,18 @@ func encode(t testing.TB, messages ...codec.Message) []byte {
 
 // field returns a field with a length.
 func field(number int, content ...byte) []byte {
-	return codec.AppendBytes(codec.AppendVarint(nil, uint64(number)<<3|codec.WireBytes), content)
+	return codec.AppendBytes(nil, uint64(number)<<3|codec.WireBytes, content)
 }
 
 // varint returns a field with a number.
 func varint(number int, v uint64) []byte {
-	return codec.AppendVarint(codec.AppendVarint(nil, uint64(number)<<3|codec.WireVarint), v)
+	return codec.AppendVarint(nil, uint64(number)<<3|codec.WireVarint, v)
 }
 
 // group returns a field that is a group.
 func group(number int, content ...byte) []byte {
-	b := codec.AppendVarint(nil, uint64(number)<<3|codec.WireStartGroup)
-	return codec.AppendVarint(append(b, content...), uint64(number)<<3|codec.WireEndGroup)
+	b := codec.AppendTag(nil, uint64(number)<<3|codec.WireStartGroup)
+	return codec.AppendTag(append(b, content...), uint64(number)<<3|codec.WireEndGroup)
 }
 
 func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
@@ -175,7 +175,8 @@ func TestDecodeErrors(t *testing.T) {
 		"a message in a list":    {new(nested.Tree), join(field(3), []byte{0x1a, 1}), "nested.Tree.children[1] at offset 2: the input ends inside the field"},
 		"a packed list cut":      {new(scalars.Repeated), field(3, 0x80), "scalars.Repeated.int32s at offset 0: the packed list ends inside an element"},
 		"a packed fixed cut":     {new(scalars.Repeated), field(9, 1, 2, 3), "scalars.Repeated.fixed32s at offset 0: the packed list ends inside an element"},
-		"a group without an end": {new(old.Old), join(field(1), []byte{0x63}), "old.Old.part[0] at offset 2: the group does not end"},
+		"a group without an end": {new(old.Old), join(field(1), []byte{0x63, 0x08, 0x01}), "old.Old.part[0] at offset 2: the group does not end"},
+		"only a group's start":   {new(old.Old), join(field(1), []byte{0x63}), "old.Old.part at offset 2: the group does not end"},
 		"in a group":             {new(old.Old), join(field(1), group(12), group(12, 0x08)), "old.Old.part[1] at offset 4: the group does not end"},
 		"an unknown group":       {new(nested.Tree), []byte{0xa3, 0x06}, "nested.Tree at offset 0: the group does not end"},
 		"another group's end":    {new(nested.Tree), []byte{0xa3, 0x06, 0x0c}, "nested.Tree at offset 0: a group ends that did not start"},

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -17,12 +16,12 @@ type Decoder struct {
 	textAt int
 
 	depth    int    // how many more messages may stand inside the present one
-	memory   int    // how many more bytes elements may take
+	memory   int    // how many more bytes elements may take; less than 0 if some have taken more
 	group    uint64 // the end tag that the present message waits for; 0 if it has a length
 	groupEnd int    // the position behind the end tag that was met
 	options  Options
-	optional optionals
 	required bool // a message with required fields was met
+	pieces
 
 	path string // from the message that failed last
 	err  *Error
@@ -32,18 +31,34 @@ var decoders = sync.Pool{New: func() any { return new(Decoder) }}
 
 // decode merges b into m, which is empty.
 func (o Options) decode(b []byte, m Fields) error {
-	d := decoders.Get().(*Decoder)
 	if o.MaxDepth == 0 {
 		o.MaxDepth = defaultDepth
 	}
 	if o.MaxMemory == 0 {
 		o.MaxMemory = max(defaultMemory, memoryFactor*len(b))
 	}
-	d.input, d.options, d.depth, d.memory = b, o, o.MaxDepth-1, o.MaxMemory
-	err := d.finish(m, m.DecodeFields(d, 0, len(b)))
-	*d = Decoder{}
+	d := decoders.Get().(*Decoder)
+	d.input, d.options, d.depth, d.memory, d.ahead = b, o, o.MaxDepth-1, o.MaxMemory, 1
+	if o.Alias {
+		d.text = unsafe.String(unsafe.SliceData(b), len(b))
+	}
+	var err error
+	if end := m.DecodeFields(d, b, 0); end < 0 || d.required || d.memory < 0 {
+		err = d.finish(m, end)
+	}
+	d.clear()
 	decoders.Put(d)
 	return err
+}
+
+// clear drops what d refers to, so that the pool does not keep it.
+func (d *Decoder) clear() {
+	d.input, d.text, d.textAt = nil, "", 0
+	d.numbers, d.strings, d.pointers = piece[uint64]{}, piece[string]{}, piece[unsafe.Pointer]{}
+	if d.slabbed {
+		d.slabbed, d.slabs = false, [slabs]slab{}
+	}
+	d.group, d.required, d.path, d.err = 0, false, "", nil
 }
 
 // finish returns the error of a message whose fields have been read up to pos.
@@ -52,14 +67,11 @@ func (d *Decoder) finish(m Fields, pos int) error {
 		d.err.Message, d.err.Field = typeName(m), d.path
 		return d.err
 	}
-	if d.required {
-		return missing(m, len(d.input))
+	if d.memory < 0 {
+		return &Error{Message: typeName(m), Offset: len(d.input), Reason: d.reason(tooLarge)}
 	}
-	return nil
+	return missing(m, len(d.input))
 }
-
-// Input returns the input up to end.
-func (d *Decoder) Input(end int) []byte { return d.input[:end] }
 
 // reason returns what a code means, with the limit that was passed.
 func (d *Decoder) reason(code int) string {
@@ -97,11 +109,15 @@ const textChunk = 32 << 10
 
 // ReadString reads a string, which must be UTF-8.
 func (d *Decoder) ReadString(b []byte, pos int) (string, int) {
-	start, end := readSpan(b, pos)
-	if start < 0 {
-		return "", start
+	if pos >= len(b) {
+		return "", truncated
 	}
-	if !utf8.Valid(b[start:end]) {
+	n, start := ReadVarint(b, pos)
+	if n > uint64(len(b)-start) || start < 0 {
+		return "", short(start)
+	}
+	end := start + int(n)
+	if !validText(d.input, start, end) {
 		return "", badUTF8
 	}
 	return d.string(start, end), end
@@ -118,20 +134,18 @@ func (d *Decoder) ReadRawString(b []byte, pos int) (string, int) {
 
 // string returns the input from start to end.
 func (d *Decoder) string(start, end int) string {
-	if end-d.textAt > len(d.text) || start < d.textAt {
+	from, to := start-d.textAt, end-d.textAt
+	if uint(from) > uint(to) || to > len(d.text) {
 		d.chunk(start, end)
+		from, to = 0, end-start
 	}
-	return d.text[start-d.textAt : end-d.textAt]
+	return d.text[from:to]
 }
 
-// chunk makes text hold the input from start to end, and what follows as far as a chunk reaches.
+// chunk makes text hold a copy of the input from start to end, and of what follows as far as a chunk reaches.
 func (d *Decoder) chunk(start, end int) {
 	rest := d.input[start:]
-	if d.options.Alias {
-		d.text = unsafe.String(unsafe.SliceData(rest), len(rest))
-	} else {
-		d.text = string(rest[:min(len(rest), max(end-start, textChunk))])
-	}
+	d.text = string(rest[:min(len(rest), max(end-start, textChunk))])
 	d.textAt = start
 }
 
@@ -160,9 +174,27 @@ func (d *Decoder) bytes(start, end int) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
+// End returns what DecodeFields is to return when less than two bytes are left of b, of which only the end of a group can
+// be one.
+func (d *Decoder) End(m Fields, b []byte, pos int) int {
+	if pos == len(b) {
+		return pos
+	}
+	return d.end(m, b, pos)
+}
+
+func (d *Decoder) end(m Fields, b []byte, pos int) int {
+	tag, value := readVarint(b, pos)
+	var none []byte
+	if value = d.Unknown(&none, tag, b, pos, value); value < 0 {
+		return d.Fail(m, tag, pos, value)
+	}
+	return value
+}
+
 // Unknown keeps in fields the field that starts at start and has the given tag, whose value is at pos, or ends the
 // message if it is the end of its group. It returns the position to go on from.
-func (d *Decoder) Unknown(fields *[]byte, tag uint64, start, pos, end int) int {
+func (d *Decoder) Unknown(fields *[]byte, tag uint64, b []byte, start, pos int) int {
 	switch {
 	case pos < 0:
 		return pos
@@ -170,9 +202,8 @@ func (d *Decoder) Unknown(fields *[]byte, tag uint64, start, pos, end int) int {
 		return badNumber
 	case tag == d.group && tag != 0:
 		d.groupEnd = pos
-		return end
+		return len(b)
 	}
-	b := d.input[:end]
 	if pos = skip(b, tag, pos, d.depth); pos < 0 || d.options.DiscardUnknown {
 		return pos
 	}
@@ -180,60 +211,61 @@ func (d *Decoder) Unknown(fields *[]byte, tag uint64, start, pos, end int) int {
 	return pos
 }
 
-// ReadMessage reads the message at pos into m, which is made if it is nil.
-func ReadMessage[M any, P interface {
+// fieldsOf is what *M is for a generated message M.
+type fieldsOf[M any] interface {
 	*M
 	Fields
-}](d *Decoder, b []byte, pos int, m P) (P, int) {
-	if m == nil {
-		if !d.claim(int(unsafe.Sizeof(*m))) {
-			return nil, tooLarge
-		}
-		m = new(M)
-	}
-	start, end := readSpan(b, pos)
-	if start < 0 {
-		return m, start
-	}
-	return m, d.nested(m, start, end)
 }
 
-// nested merges the input from start to end into m.
-func (d *Decoder) nested(m Fields, start, end int) int {
+// ReadMessage reads the message at pos into m, which is made if it is nil.
+func ReadMessage[M any, P fieldsOf[M]](d *Decoder, b []byte, pos int, m P) (P, int) {
+	if m == nil {
+		if m = newMessage[M](d); m == nil {
+			return nil, tooLarge
+		}
+	}
+	return m, d.readNested(m, b, pos)
+}
+
+// readNested merges the message at pos into m.
+func (d *Decoder) readNested(m Fields, b []byte, pos int) int {
+	if pos >= len(b) {
+		return truncated
+	}
+	n, start := ReadVarint(b, pos)
+	if n > uint64(len(b)-start) || start < 0 {
+		return short(start)
+	}
 	if d.depth == 0 {
 		return tooDeep
 	}
 	group := d.group
 	d.group = 0
 	d.depth--
-	end = m.DecodeFields(d, start, end)
+	pos = m.DecodeFields(d, b[:start+int(n)], start)
 	d.depth++
 	d.group = group
-	return end
+	return pos
 }
 
 // ReadGroup reads the group at pos, whose start tag has been read, into m, which is made if it is nil.
-func ReadGroup[M any, P interface {
-	*M
-	Fields
-}](d *Decoder, tag uint64, b []byte, pos int, m P) (P, int) {
+func ReadGroup[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, m P) (P, int) {
 	if m == nil {
-		if !d.claim(int(unsafe.Sizeof(*m))) {
+		if m = newMessage[M](d); m == nil {
 			return nil, tooLarge
 		}
-		m = new(M)
 	}
-	return m, d.inGroup(m, tag, pos, len(b))
+	return m, d.inGroup(m, tag, b, pos)
 }
 
-func (d *Decoder) inGroup(m Fields, tag uint64, pos, end int) int {
+func (d *Decoder) inGroup(m Fields, tag uint64, b []byte, pos int) int {
 	if d.depth == 0 {
 		return tooDeep
 	}
 	group := d.group
 	d.group, d.groupEnd = tag+WireEndGroup-WireStartGroup, openGroup
 	d.depth--
-	pos = m.DecodeFields(d, pos, end)
+	pos = m.DecodeFields(d, b, pos)
 	d.depth++
 	d.group = group
 	if pos < 0 {
@@ -251,33 +283,39 @@ func (d *Decoder) claim(n int) bool {
 
 // ReadMessages reads the messages at pos and in the fields of the same tag that follow it directly, and appends them
 // to list. They are counted first and stand in one piece of memory.
-func ReadMessages[M any, P interface {
-	*M
-	Fields
-}](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
+func ReadMessages[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
 	n := countSpans(b, tag, pos)
-	var m P
-	if !d.claim(n * int(unsafe.Sizeof(*m)+unsafe.Sizeof(m))) {
+	messages := takeMessages[M](d, n)
+	if list = roomForMessages(d, list, n); messages == nil || list == nil {
 		return list, tooLarge
 	}
-	slab := make([]M, n)
-	list = slices.Grow(list, n)
-	for i := range slab {
+	outer, tagSize := d.ahead, SizeVarint(tag)
+	for i := range messages {
 		if i > 0 {
-			_, pos = ReadVarint(b, pos)
+			pos += tagSize
 		}
-		m = &slab[i]
-		start, end := readSpan(b, pos)
-		if start >= 0 {
-			start = d.nested(m, start, end)
+		d.ahead = n - i
+		end := d.readNested(P(&messages[i]), b, pos)
+		if end < 0 {
+			return list, d.failElement(end, len(list), tag, pos)
 		}
-		if start < 0 {
-			return list, d.failElement(start, len(list), tag, pos)
-		}
-		pos = start
-		list = append(list, m)
+		pos = end
+		list = append(list, P(&messages[i]))
 	}
+	d.ahead = outer
 	return list, pos
+}
+
+// roomForMessages returns list with room for n more. It returns nil if they take more memory than is allowed.
+func roomForMessages[M any, P fieldsOf[M]](d *Decoder, list []P, n int) []P {
+	if list != nil {
+		if !d.claim(n * int(unsafe.Sizeof(list[0]))) {
+			return nil
+		}
+		return slices.Grow(list, n)
+	}
+	pointers := take(d, &d.pointers, n)[:0]
+	return *(*[]P)(unsafe.Pointer(&pointers))
 }
 
 // failElement notes that element i of a list has failed, whose value is at pos behind its tag.
@@ -290,25 +328,27 @@ func (d *Decoder) failElement(code, i int, tag uint64, pos int) int {
 }
 
 // countSpans returns how many fields of one tag, each with a length, stand one behind the other; pos is behind the
-// tag of the first. It is at least 1. What is malformed ends the count and is found when it is read.
+// tag of the first. It is at least 1. What is malformed, or has its tag in more bytes than needed, ends the count and is
+// found when it is read.
 func countSpans(b []byte, tag uint64, pos int) int {
-	for n := 1; ; n++ {
-		_, end := readSpan(b, pos)
-		if end < 0 || end == len(b) {
-			return n
+	n := 1
+	for tagSize := SizeVarint(tag); pos < len(b); n++ {
+		size, start := ReadVarint(b, pos)
+		if size >= uint64(len(b)-start) || start < 0 {
+			break
 		}
-		var next uint64
-		if next, pos = ReadVarint(b, end); pos < 0 || next != tag {
-			return n
+		end := start + int(size)
+		next, after := ReadVarint(b, end)
+		if next != tag || after != end+tagSize {
+			break
 		}
+		pos = after
 	}
+	return n
 }
 
 // ReadGroups is ReadMessages for groups, one at a time.
-func ReadGroups[M any, P interface {
-	*M
-	Fields
-}](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
+func ReadGroups[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
 	m, end := ReadGroup(d, tag, b, pos, P(nil))
 	if end < 0 {
 		return list, d.failElement(end, len(list), tag, pos)
@@ -319,31 +359,55 @@ func ReadGroups[M any, P interface {
 // ReadStrings reads the strings at pos and in the fields of the same tag that follow it directly, which must be
 // UTF-8, and appends them to list.
 func (d *Decoder) ReadStrings(tag uint64, b []byte, pos int, list []string) ([]string, int) {
-	return readSpans(d, tag, b, pos, list, (*Decoder).ReadString)
+	return d.readStrings(tag, b, pos, list, true)
 }
 
 // ReadRawStrings is ReadStrings for strings that may hold any bytes.
 func (d *Decoder) ReadRawStrings(tag uint64, b []byte, pos int, list []string) ([]string, int) {
-	return readSpans(d, tag, b, pos, list, (*Decoder).ReadRawString)
+	return d.readStrings(tag, b, pos, list, false)
+}
+
+func (d *Decoder) readStrings(tag uint64, b []byte, pos int, list []string, checked bool) ([]string, int) {
+	n := countSpans(b, tag, pos)
+	if list == nil {
+		list = take(d, &d.strings, n)[:0]
+	} else if list = slices.Grow(list, n); !d.claim(n * int(unsafe.Sizeof(""))) {
+		return list, tooLarge
+	}
+	if list == nil {
+		return nil, tooLarge
+	}
+	tagSize := SizeVarint(tag)
+	for i := range n {
+		if i > 0 {
+			pos += tagSize
+		}
+		start, end := readSpan(b, pos)
+		if start >= 0 && checked && !validText(d.input, start, end) {
+			start = badUTF8
+		}
+		if start < 0 {
+			return list, d.failElement(start, len(list), tag, pos)
+		}
+		pos = end
+		list = append(list, d.string(start, end))
+	}
+	return list, pos
 }
 
 // ReadBytesList is ReadStrings for bytes.
 func (d *Decoder) ReadBytesList(tag uint64, b []byte, pos int, list [][]byte) ([][]byte, int) {
-	return readSpans(d, tag, b, pos, list, (*Decoder).ReadPresentBytes)
-}
-
-func readSpans[T any](d *Decoder, tag uint64, b []byte, pos int, list []T,
-	read func(d *Decoder, b []byte, pos int) (T, int)) ([]T, int) {
 	n := countSpans(b, tag, pos)
-	if !d.claim(n * int(unsafe.Sizeof(*new(T)))) {
+	if !d.claim(n * int(unsafe.Sizeof([]byte(nil)))) {
 		return list, tooLarge
 	}
 	list = slices.Grow(list, n)
+	tagSize := SizeVarint(tag)
 	for i := range n {
 		if i > 0 {
-			_, pos = ReadVarint(b, pos)
+			pos += tagSize
 		}
-		v, end := read(d, b, pos)
+		v, end := d.ReadPresentBytes(b, pos)
 		if end < 0 {
 			return list, d.failElement(end, len(list), tag, pos)
 		}

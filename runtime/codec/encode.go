@@ -1,145 +1,168 @@
 package codec
 
 import (
+	"cmp"
 	"slices"
-	"sync"
-	"unicode/utf8"
 )
 
-// An Encoder is what the messages of one MarshalAppend share. Its zero value is ready for a message that holds no
-// messages below its children; the others are encoded by Marshal.
+// An Encoder is what the messages of one MarshalAppend share. Its zero value is ready.
+//
+// A message inside another stands behind its length, which is known only when the message is written. Computing the
+// sizes of all first would cost as much as writing them. So Open leaves room for the length, and Close writes it, moving
+// the message where it guessed wrong. It moves no more than wideLimit bytes: what is longer waits for Finish, which puts
+// in all lengths that do not fit at once, so that time stays in proportion to the size, however deep the messages are.
 type Encoder struct {
-	sizes []int // of the messages inside, in the order in which they are written
-	next  int
-	err   *Error // the first; which field it is about is found out when all is done
+	narrow bool   // the last message that holds messages had a length of one byte
+	late   []span // messages whose lengths have no room yet, those inside a message before it
+	err    *Error // the first; which field it is about is found out when all is done
 }
 
-// maxPooledSizes bounds what an unusually large message leaves in the pool.
-const maxPooledSizes = 64 << 10
+// What Open leaves where a length will be says how much room there is.
+const (
+	roomOfLeaf = 0 // one byte
+	roomNarrow = 1 // one byte
+	roomWide   = 2 // two bytes
+)
 
-var encoders = sync.Pool{New: func() any { return new(Encoder) }}
+// The lengths from which on one and two bytes are too few.
+const (
+	narrowLimit = 1 << 7
+	wideLimit   = 1 << 14
+)
 
-// Marshal appends m, which holds messages that hold messages, to b. It takes time in proportion to the size and not
-// to the depth: each message's size is computed once.
-func Marshal(b []byte, m NestedMessage) ([]byte, error) {
-	e := encoders.Get().(*Encoder)
-	n := m.SizeFields(e)
-	b = m.AppendFields(e, slices.Grow(b, n))
-	err := e.Err(m)
-	if cap(e.sizes) <= maxPooledSizes {
-		*e = Encoder{sizes: e.sizes[:0]}
-		encoders.Put(e)
-	}
-	return b, err
-}
+// A span is a message that has been written: where its length stands, how much room that has, and where the message ends.
+type span struct{ at, room, end int }
 
 // Room returns b with room for m if it has none at all. A slice that has some is left to grow by itself, which
 // saves computing the size when buffers are used again.
 func Room(b []byte, m Message) []byte {
 	if len(b) == cap(b) {
-		return slices.Grow(b, m.Size())
+		return makeRoom(b, m)
 	}
 	return b
 }
 
-// Err returns what was wrong with m, which has been appended.
-func (e *Encoder) Err(m any) error {
-	if e.err == nil {
-		return nil
+func makeRoom(b []byte, m Message) []byte { return slices.Grow(b, m.Size()) }
+
+// Open appends a tag, and room for the length of a message that holds messages.
+func (e *Encoder) Open(b []byte, tag uint64) []byte {
+	b = AppendTag(b, tag)
+	if e.narrow {
+		return append(b, roomNarrow)
 	}
-	if e.err.invalid != "" {
-		e.err.Message, e.err.Field = typeName(m), findString(m, e.err.invalid)
-	}
-	return e.err
+	return append(b, roomWide, 0)
 }
 
-// AppendString appends the length and the bytes of s, which must be UTF-8.
-func (e *Encoder) AppendString(b []byte, s string) []byte {
-	if !utf8.ValidString(s) {
-		e.fail(&Error{Offset: -1, Reason: reasons[-badUTF8], invalid: s})
-	}
-	return append(AppendVarint(b, uint64(len(s))), s...)
+// OpenLeaf is Open for a message that holds none, of which most are short.
+func OpenLeaf(b []byte, tag uint64) []byte {
+	return append(AppendTag(b, tag), roomOfLeaf)
 }
 
-// AppendRawString appends the length and the bytes of s, whatever they are.
-func AppendRawString(b []byte, s string) []byte {
-	return append(AppendVarint(b, uint64(len(s))), s...)
-}
-
-// SizeMessage returns the size of m with its length, and notes it in e if that is not nil.
-func (e *Encoder) SizeMessage(m NestedMessage) int { return SizeBytes(e.SizeGroup(m)) }
-
-// SizeGroup returns the size of m without its end tag, and notes it in e if that is not nil.
-func (e *Encoder) SizeGroup(m NestedMessage) int {
-	if e == nil {
-		return m.SizeFields(nil)
-	}
-	at := len(e.sizes)
-	e.sizes = append(e.sizes, 0)
-	n := m.SizeFields(e)
-	e.sizes[at] = n
-	return n
-}
-
-// AppendMessage appends the length and the fields of m, whose size was noted before.
-func (e *Encoder) AppendMessage(b []byte, m NestedMessage) []byte {
-	n := e.sizes[e.next]
-	e.next++
-	return m.AppendFields(e, AppendVarint(b, uint64(n)))
-}
-
-// AppendGroup appends the fields of m, whose size was noted before, and the end tag.
-func (e *Encoder) AppendGroup(b []byte, m NestedMessage, end uint64) []byte {
-	e.next++
-	return AppendVarint(m.AppendFields(e, b), end)
-}
-
-// AppendLeaf appends the length and the fields of m, which is taken to hold no messages: its size is not computed
-// before, but its length is put in front of it afterwards.
-func (e *Encoder) AppendLeaf(b []byte, m Message) []byte {
-	at := len(b)
-	b = e.appendLeaf(append(b, 0), m)
-	n := len(b) - at - 1
-	if n < 0x80 {
+// Close writes the length of the message that ends b, into the room at position at.
+func (e *Encoder) Close(b []byte, at int) []byte {
+	if n := len(b) - at - 1; n < narrowLimit && b[at] != roomWide {
 		b[at] = byte(n)
 		return b
 	}
-	return widen(b, at, n)
+	return e.close(b, at)
 }
 
-// widen makes room at position at, which has one byte, for the length n of the bytes behind it.
-func widen(b []byte, at, n int) []byte {
-	var length [10]byte
-	l := appendVarint(length[:0], uint64(n))
-	b = append(b, l[1:]...)
-	copy(b[at+len(l):], b[at+1:at+1+n])
-	copy(b[at:], l)
-	return b
-}
-
-// AppendLeafGroup appends the fields of m, which is taken to hold no messages, and the end tag.
-func (e *Encoder) AppendLeafGroup(b []byte, m Message, end uint64) []byte {
-	return AppendVarint(e.appendLeaf(b, m), end)
-}
-
-// appendLeaf lets m encode itself, which is right whatever m holds by now: it may have been generated anew when the
-// message around it was not.
-func (e *Encoder) appendLeaf(b []byte, m Message) []byte {
-	b, err := m.MarshalAppend(b)
-	if err != nil {
-		e.fail(err)
+// close is Close where the length takes two bytes or more, or has two.
+func (e *Encoder) close(b []byte, at int) []byte {
+	room := int(max(b[at], 1))
+	n := len(b) - at - room
+	if b[at] != roomOfLeaf {
+		e.narrow = n < narrowLimit
 	}
+	switch {
+	case n >= wideLimit:
+		e.late = append(e.late, span{at, room, len(b)})
+		return b
+	case n < narrowLimit:
+		copy(b[at+1:], b[at+2:])
+		b[at] = byte(n)
+		return b[:len(b)-1]
+	case room == 1:
+		b = append(b, 0)
+		copy(b[at+2:], b[at+1:])
+	}
+	b[at], b[at+1] = byte(n)|0x80, byte(n>>7)
 	return b
 }
 
-// fail keeps the first error.
-func (e *Encoder) fail(err error) {
+// Finish returns b, to which m has been appended, complete, or what was wrong with m.
+func (e *Encoder) Finish(b []byte, m any) (_ []byte, err error) {
+	if e.err != nil || e.late != nil {
+		b, err = e.finish(b, m)
+	}
+	return b, err
+}
+
+func (e *Encoder) finish(b []byte, m any) ([]byte, error) {
 	if e.err != nil {
-		return
+		e.err.Message, e.err.Field = typeName(m), findString(m, e.err.invalid)
+		return b, e.err
 	}
-	if known, ok := err.(*Error); ok {
-		e.err = known
-		return
+	return e.putLengths(b), nil
+}
+
+// putLengths puts the late lengths into b.
+func (e *Encoder) putLengths(b []byte) []byte {
+	lengths := e.lateLengths()
+	slices.SortFunc(lengths, func(a, b length) int { return cmp.Compare(a.at, b.at) })
+	grown := 0
+	for _, l := range lengths {
+		grown += SizeVarint(l.n) - l.room
 	}
-	e.err = &Error{Offset: -1, Reason: err.Error()}
+	from := len(b)
+	b = slices.Grow(b, grown)[:len(b)+grown]
+	to := len(b)
+	// From the back on, each byte moves once.
+	for _, l := range slices.Backward(lengths) {
+		tail := from - l.at - l.room
+		copy(b[to-tail:to], b[from-tail:from])
+		from, to = l.at, to-tail-SizeVarint(l.n)
+		putVarint(b[to:], l.n)
+	}
+	return b
+}
+
+// putVarint writes v to the start of b, and no byte more.
+func putVarint(b []byte, v uint64) {
+	for ; v >= 0x80; v >>= 7 {
+		b[0] = byte(v) | 0x80
+		b = b[1:]
+	}
+	b[0] = byte(v)
+}
+
+// A length is what is to be written at position at, where it has room bytes.
+type length struct {
+	at, room int
+	n        uint64
+}
+
+// lateLengths returns the lengths that the late messages have with the lengths inside them put in.
+func (e *Encoder) lateLengths() []length {
+	lengths := make([]length, 0, len(e.late))
+	type grown struct{ at, by int }
+	var inside []grown // messages that are in none of those that have been looked at, from the first on
+	for _, s := range e.late {
+		by := 0
+		for len(inside) > 0 && inside[len(inside)-1].at > s.at {
+			by += inside[len(inside)-1].by
+			inside = inside[:len(inside)-1]
+		}
+		l := length{s.at, s.room, uint64(s.end - s.at - s.room + by)}
+		lengths = append(lengths, l)
+		inside = append(inside, grown{s.at, by + SizeVarint(l.n) - s.room})
+	}
+	return lengths
+}
+
+// fail keeps the first error, which is about the string s.
+func (e *Encoder) fail(s string) {
+	if e.err == nil {
+		e.err = &Error{Offset: -1, Reason: reasons[-badUTF8], invalid: s}
+	}
 }

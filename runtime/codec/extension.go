@@ -141,11 +141,13 @@ func (x ListExtension[M, K, T]) appendPacked(b []byte, list []T) []byte {
 	var kind K
 	n := 0
 	for _, v := range list {
-		n += kind.size(nil, v)
+		n += kind.size(v)
 	}
-	b = AppendVarint(AppendVarint(b, uint64(x.number)<<3|WireBytes), uint64(n))
+	b = AppendVarint(b, uint64(x.number)<<3|WireBytes, uint64(n))
 	for _, v := range list {
-		b = kind.append(nil, b, v)
+		at := len(b)
+		b = kind.append(nil, b, kind.wire(), v)
+		b = slices.Delete(b, at, at+1) // the tag
 	}
 	return b
 }
@@ -153,16 +155,12 @@ func (x ListExtension[M, K, T]) appendPacked(b []byte, list []T) []byte {
 func appendExtension[K Kind[T], T any](b []byte, number int32, v T) ([]byte, error) {
 	var kind K
 	var e Encoder
-	kind.size(&e, v)
-	b = kind.append(&e, AppendVarint(b, uint64(number)<<3|kind.wire()), v)
-	if kind.wire() == WireStartGroup {
-		b = AppendVarint(b, uint64(number)<<3|WireEndGroup)
-	}
+	b = kind.append(&e, b, uint64(number)<<3|kind.wire(), v)
 	if e.err != nil {
 		e.err.Message, e.err.Field = "the extension", index(int(number))
 		return nil, e.err
 	}
-	return b, nil
+	return e.putLengths(b), nil
 }
 
 // eachExtension calls read for each field of m with the number. It returns the position behind the value, and
@@ -173,9 +171,10 @@ func eachExtension[M Extendable](m M, number int32, read func(*Decoder, uint64, 
 	}
 	b := *m.ExtensionFields()
 	d := &Decoder{input: b, depth: defaultDepth - 1, memory: max(defaultMemory, memoryFactor*len(b))}
+	d.ahead = 1
 	for pos := 0; pos < len(b); {
 		start := pos
-		tag, value := ReadVarint(b, pos)
+		tag, value := readVarint(b, pos)
 		if int32(tag>>3) == number {
 			end, done := read(d, tag, b, value)
 			if end < 0 {
@@ -204,7 +203,7 @@ func (d *Decoder) extensionError(m any, number int32, start, code int) error {
 func without(fields []byte, number int32) []byte {
 	var kept []byte
 	for pos := 0; pos < len(fields); {
-		tag, value := ReadVarint(fields, pos)
+		tag, value := readVarint(fields, pos)
 		end := skip(fields, tag, value, defaultDepth)
 		if end < 0 {
 			return append(kept, fields[pos:]...)

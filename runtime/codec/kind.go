@@ -10,11 +10,9 @@ import (
 // this package has any: the types named after protobuf's, Enum, and Sub and Group for messages.
 type Kind[T any] interface {
 	wire() uint64
-	// size returns the size of v without its tag, and notes in e, if that is not nil, the sizes of messages.
-	size(e *Encoder, v T) int
-	// noted is size when those sizes have been noted and v is written next.
-	noted(e *Encoder, v T) int
-	append(e *Encoder, b []byte, v T) []byte
+	// size returns the size of v without its first tag.
+	size(v T) int
+	append(e *Encoder, b []byte, tag uint64, v T) []byte
 	// read reads a value; a message is merged into before.
 	read(d *Decoder, tag uint64, b []byte, pos int, before T) (T, int)
 	compare(a, b T) int
@@ -30,23 +28,25 @@ func (number[T]) zero(*Decoder) (T, bool) { return *new(T), true }
 
 type varint[T integer] struct{ number[T] }
 
-func (varint[T]) wire() uint64                            { return WireVarint }
-func (varint[T]) size(_ *Encoder, v T) int                { return SizeVarint(uint64(v)) }
-func (varint[T]) noted(_ *Encoder, v T) int               { return SizeVarint(uint64(v)) }
-func (varint[T]) append(_ *Encoder, b []byte, v T) []byte { return AppendVarint(b, uint64(v)) }
+func (varint[T]) wire() uint64 { return WireVarint }
+func (varint[T]) size(v T) int { return SizeVarint(uint64(v)) }
+func (varint[T]) append(_ *Encoder, b []byte, tag uint64, v T) []byte {
+	return AppendVarint(b, tag, uint64(v))
+}
 func (varint[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
-	v, pos := ReadVarint(b, pos)
+	v, pos := readVarint(b, pos)
 	return T(v), pos
 }
 
 type zigzagged[T ~int32 | ~int64] struct{ number[T] }
 
-func (zigzagged[T]) wire() uint64                            { return WireVarint }
-func (zigzagged[T]) size(_ *Encoder, v T) int                { return SizeVarint(zigzag(v)) }
-func (zigzagged[T]) noted(_ *Encoder, v T) int               { return SizeVarint(zigzag(v)) }
-func (zigzagged[T]) append(_ *Encoder, b []byte, v T) []byte { return AppendVarint(b, zigzag(v)) }
+func (zigzagged[T]) wire() uint64 { return WireVarint }
+func (zigzagged[T]) size(v T) int { return SizeVarint(zigzag(v)) }
+func (zigzagged[T]) append(_ *Encoder, b []byte, tag uint64, v T) []byte {
+	return AppendVarint(b, tag, zigzag(v))
+}
 func (zigzagged[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
-	v, pos := ReadVarint(b, pos)
+	v, pos := readVarint(b, pos)
 	return unzigzag[T](v), pos
 }
 
@@ -58,10 +58,12 @@ func (fixedWidth[T]) wire() uint64 {
 	}
 	return WireFixed64
 }
-func (fixedWidth[T]) size(_ *Encoder, v T) int  { return int(unsafe.Sizeof(v)) }
-func (fixedWidth[T]) noted(_ *Encoder, v T) int { return int(unsafe.Sizeof(v)) }
-func (fixedWidth[T]) append(_ *Encoder, b []byte, v T) []byte {
-	return appendFixed(b, v)
+func (fixedWidth[T]) size(v T) int { return int(unsafe.Sizeof(v)) }
+func (fixedWidth[T]) append(_ *Encoder, b []byte, tag uint64, v T) []byte {
+	if unsafe.Sizeof(v) == 4 {
+		return AppendFixed32(b, tag, uint32(bitsOf(v)))
+	}
+	return AppendFixed64(b, tag, bitsOf(v))
 }
 func (fixedWidth[T]) read(_ *Decoder, _ uint64, b []byte, pos int, _ T) (T, int) {
 	return readFixed[T](b, pos)
@@ -89,13 +91,13 @@ type Enum[E ~int32] struct{ varint[E] }
 // Bool is the kind of bool.
 type Bool struct{}
 
-func (Bool) wire() uint64                               { return WireVarint }
-func (Bool) size(*Encoder, bool) int                    { return 1 }
-func (Bool) noted(*Encoder, bool) int                   { return 1 }
-func (Bool) append(_ *Encoder, b []byte, v bool) []byte { return AppendBool(b, v) }
-func (Bool) zero(*Decoder) (bool, bool)                 { return false, true }
+func (Bool) wire() uint64                                           { return WireVarint }
+func (Bool) size(bool) int                                          { return 1 }
+func (Bool) append(_ *Encoder, b []byte, tag uint64, v bool) []byte { return AppendBool(b, tag, v) }
+func (Bool) zero(*Decoder) (bool, bool)                             { return false, true }
 func (Bool) read(_ *Decoder, _ uint64, b []byte, pos int, _ bool) (bool, int) {
-	return ReadBool(b, pos)
+	v, pos := readVarint(b, pos)
+	return v != 0, pos
 }
 func (Bool) compare(a, b bool) int {
 	switch {
@@ -110,14 +112,15 @@ func (Bool) compare(a, b bool) int {
 
 type text struct{ number[string] }
 
-func (text) wire() uint64                   { return WireBytes }
-func (text) size(_ *Encoder, v string) int  { return SizeBytes(len(v)) }
-func (text) noted(_ *Encoder, v string) int { return SizeBytes(len(v)) }
+func (text) wire() uint64      { return WireBytes }
+func (text) size(v string) int { return SizeBytes(len(v)) }
 
 // String is the kind of a string that must be UTF-8.
 type String struct{ text }
 
-func (String) append(e *Encoder, b []byte, v string) []byte { return e.AppendString(b, v) }
+func (String) append(e *Encoder, b []byte, tag uint64, v string) []byte {
+	return e.AppendString(b, tag, v)
+}
 func (String) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, int) {
 	return d.ReadString(b, pos)
 }
@@ -125,7 +128,9 @@ func (String) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, i
 // RawString is the kind of a string that may hold any bytes.
 type RawString struct{ text }
 
-func (RawString) append(_ *Encoder, b []byte, v string) []byte { return AppendRawString(b, v) }
+func (RawString) append(_ *Encoder, b []byte, tag uint64, v string) []byte {
+	return AppendRawString(b, tag, v)
+}
 func (RawString) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, int) {
 	return d.ReadRawString(b, pos)
 }
@@ -133,12 +138,11 @@ func (RawString) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string
 // Bytes is the kind of bytes.
 type Bytes struct{}
 
-func (Bytes) wire() uint64                                 { return WireBytes }
-func (Bytes) size(_ *Encoder, v []byte) int                { return SizeBytes(len(v)) }
-func (Bytes) noted(_ *Encoder, v []byte) int               { return SizeBytes(len(v)) }
-func (Bytes) append(_ *Encoder, b []byte, v []byte) []byte { return AppendBytes(b, v) }
-func (Bytes) compare(a, b []byte) int                      { return bytes.Compare(a, b) }
-func (Bytes) zero(*Decoder) ([]byte, bool)                 { return []byte{}, true }
+func (Bytes) wire() uint64                                             { return WireBytes }
+func (Bytes) size(v []byte) int                                        { return SizeBytes(len(v)) }
+func (Bytes) append(_ *Encoder, b []byte, tag uint64, v []byte) []byte { return AppendBytes(b, tag, v) }
+func (Bytes) compare(a, b []byte) int                                  { return bytes.Compare(a, b) }
+func (Bytes) zero(*Decoder) ([]byte, bool)                             { return []byte{}, true }
 func (Bytes) read(d *Decoder, _ uint64, b []byte, pos int, _ []byte) ([]byte, int) {
 	return d.ReadPresentBytes(b, pos)
 }
@@ -153,12 +157,14 @@ type nestedPointer[M any] interface {
 // Sub is the kind of the message M, written with its length.
 type Sub[M any, P nestedPointer[M]] struct{}
 
-func (Sub[M, P]) wire() uint64                            { return WireBytes }
-func (Sub[M, P]) size(e *Encoder, v P) int                { return e.SizeMessage(v) }
-func (Sub[M, P]) noted(e *Encoder, _ P) int               { return SizeBytes(e.sizes[e.next]) }
-func (Sub[M, P]) append(e *Encoder, b []byte, v P) []byte { return e.AppendMessage(b, v) }
-func (Sub[M, P]) compare(P, P) int                        { return 0 }
-func (Sub[M, P]) zero(d *Decoder) (P, bool)               { return newMessage[M, P](d) }
+func (Sub[M, P]) wire() uint64 { return WireBytes }
+func (Sub[M, P]) size(v P) int { return SizeBytes(v.Size()) }
+func (Sub[M, P]) append(e *Encoder, b []byte, tag uint64, v P) []byte {
+	at := len(b) + SizeVarint(tag)
+	return e.Close(v.AppendFields(e, e.Open(b, tag)), at)
+}
+func (Sub[M, P]) compare(P, P) int          { return 0 }
+func (Sub[M, P]) zero(d *Decoder) (P, bool) { return zeroMessage[M, P](d) }
 func (Sub[M, P]) read(d *Decoder, _ uint64, b []byte, pos int, before P) (P, int) {
 	return ReadMessage(d, b, pos, before)
 }
@@ -167,21 +173,17 @@ func (Sub[M, P]) read(d *Decoder, _ uint64, b []byte, pos int, before P) (P, int
 type Group[M any, P nestedPointer[M]] struct{}
 
 func (Group[M, P]) wire() uint64              { return WireStartGroup }
-func (Group[M, P]) size(e *Encoder, v P) int  { return e.SizeGroup(v) }
-func (Group[M, P]) noted(e *Encoder, _ P) int { return e.sizes[e.next] }
+func (Group[M, P]) size(v P) int              { return v.Size() }
 func (Group[M, P]) compare(P, P) int          { return 0 }
-func (Group[M, P]) zero(d *Decoder) (P, bool) { return newMessage[M, P](d) }
-func (Group[M, P]) append(e *Encoder, b []byte, v P) []byte {
-	e.next++
-	return v.AppendFields(e, b)
+func (Group[M, P]) zero(d *Decoder) (P, bool) { return zeroMessage[M, P](d) }
+func (Group[M, P]) append(e *Encoder, b []byte, tag uint64, v P) []byte {
+	return AppendTag(v.AppendFields(e, AppendTag(b, tag)), tag+WireEndGroup-WireStartGroup)
 }
 func (Group[M, P]) read(d *Decoder, tag uint64, b []byte, pos int, before P) (P, int) {
 	return ReadGroup(d, tag, b, pos, before)
 }
 
-func newMessage[M any, P nestedPointer[M]](d *Decoder) (P, bool) {
-	if !d.claim(int(unsafe.Sizeof(*new(M)))) {
-		return nil, false
-	}
-	return new(M), true
+func zeroMessage[M any, P nestedPointer[M]](d *Decoder) (P, bool) {
+	m := newMessage[M](d)
+	return m, m != nil
 }

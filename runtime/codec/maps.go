@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"unsafe"
 )
 
@@ -24,19 +25,12 @@ func sortedKeys[KK Kind[K], K comparable, V any](m map[K]V) []K {
 }
 
 // SizeMap returns the size of the entries of m, each with a tag of the given size.
-func SizeMap[KK Kind[K], VK Kind[V], K comparable, V any](e *Encoder, tag int, m map[K]V) int {
+func SizeMap[KK Kind[K], VK Kind[V], K comparable, V any](tag int, m map[K]V) int {
 	var kk KK
 	var vk VK
 	n := 0
-	if _, messages := any(*new(V)).(NestedMessage); messages && e != nil {
-		// The sizes of messages are noted in the order in which they will be asked for.
-		for _, k := range sortedKeys[KK](m) {
-			n += tag + SizeBytes(2+kk.size(e, k)+vk.size(e, m[k]))
-		}
-		return n
-	}
 	for k, v := range m {
-		n += tag + SizeBytes(2+kk.size(nil, k)+vk.size(nil, v))
+		n += tag + SizeBytes(2+kk.size(k)+vk.size(v))
 	}
 	return n
 }
@@ -45,15 +39,22 @@ func SizeMap[KK Kind[K], VK Kind[V], K comparable, V any](e *Encoder, tag int, m
 func AppendMap[KK Kind[K], VK Kind[V], K comparable, V any](e *Encoder, b []byte, tag uint64, m map[K]V) []byte {
 	var kk KK
 	var vk VK
+	// The compiler cannot see that kinds keep no Encoder. If they got e, there could be none on the stack.
+	own := encoders.Get().(*Encoder)
+	*own = *e
 	for _, k := range sortedKeys[KK](m) {
-		v := m[k]
-		b = AppendVarint(b, tag)
-		b = AppendVarint(b, uint64(2+kk.noted(e, k)+vk.noted(e, v)))
-		b = kk.append(e, append(b, byte(keyNumber<<3|kk.wire())), k)
-		b = vk.append(e, append(b, byte(valueNumber<<3|vk.wire())), v)
+		at := len(b) + SizeVarint(tag)
+		b = kk.append(own, own.Open(b, tag), keyNumber<<3|kk.wire(), k)
+		b = vk.append(own, b, valueNumber<<3|vk.wire(), m[k])
+		b = own.Close(b, at)
 	}
+	*e = *own
+	*own = Encoder{}
+	encoders.Put(own)
 	return b
 }
+
+var encoders = sync.Pool{New: func() any { return new(Encoder) }}
 
 // ReadMap reads the entry at pos into m, which is made if it is nil.
 func ReadMap[KK Kind[K], VK Kind[V], K comparable, V any](d *Decoder, b []byte, pos int, m map[K]V) (map[K]V, int) {
@@ -71,7 +72,7 @@ func ReadMap[KK Kind[K], VK Kind[V], K comparable, V any](d *Decoder, b []byte, 
 	b = b[:end]
 	for pos = start; pos < end; {
 		var tag uint64
-		tag, pos = ReadVarint(b, pos)
+		tag, pos = readVarint(b, pos)
 		switch {
 		case pos < 0:
 		case tag == keyNumber<<3|kk.wire():

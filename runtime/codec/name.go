@@ -47,7 +47,7 @@ func unpack(b []byte) []byte {
 // is none.
 func nthField(b []byte, number uint64, n int) []byte {
 	for pos := 0; pos >= 0 && pos < len(b); {
-		tag, value := ReadVarint(b, pos)
+		tag, value := readVarint(b, pos)
 		if tag == number<<3|WireBytes {
 			start, end := readSpan(b, value)
 			if n == 0 {

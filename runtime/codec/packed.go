@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"unsafe"
 )
@@ -24,12 +26,32 @@ func SizePackedVarint[T integer](list []T) int {
 	return n
 }
 
-// AppendPackedVarint appends the length and the elements of a packed list of int32, int64, uint32, uint64 or enums.
-func AppendPackedVarint[T integer](b []byte, list []T) []byte {
+// AppendPackedVarint appends a tag, the length and the elements of a packed list of int32, int64, uint32, uint64 or enums.
+func AppendPackedVarint[T integer](b []byte, tag uint64, list []T) []byte {
 	n := SizePackedVarint(list)
-	b = slices.Grow(AppendVarint(b, uint64(n)), n)
+	b = slices.Grow(AppendVarint(b, tag, uint64(n)), n)
+	return appendVarints(b, list)
+}
+
+// mostVarint is how many bytes a varint has at most.
+const mostVarint = 10
+
+// appendVarints appends the elements of list. It does not branch on what they are: numbers of many sizes would have the
+// processor guess wrong at every other.
+func appendVarints[T integer](b []byte, list []T) []byte {
+	room := b[len(b):cap(b)]
+	for len(room) >= mostVarint && len(list) > 0 {
+		v := uint64(list[0])
+		list = list[1:]
+		n := SizeVarint(v)
+		// All ten bytes are written, of which n count.
+		binary.LittleEndian.PutUint64(room, scatter(v, min(n, 9)))
+		binary.LittleEndian.PutUint16(room[8:], uint16(v>>56&0x7f|v>>63*0x180))
+		room = room[n:]
+	}
+	b = b[:cap(b)-len(room)]
 	for _, v := range list {
-		b = AppendVarint(b, uint64(v))
+		b = appendVarint(b, uint64(v))
 	}
 	return b
 }
@@ -45,9 +67,9 @@ func zigzag[T ~int32 | ~int64](v T) uint64 {
 // unzigzag returns what was written as v.
 func unzigzag[T ~int32 | ~int64](v uint64) T {
 	if unsafe.Sizeof(*new(T)) == 4 {
-		return T(int32(uint32(v)>>1) ^ -int32(v&1))
+		return T(Unzigzag32(v))
 	}
-	return T(int64(v>>1) ^ -int64(v&1))
+	return T(Unzigzag64(v))
 }
 
 // SizePackedZigzag returns the size of a packed list of sint32 or sint64 without its length.
@@ -59,44 +81,52 @@ func SizePackedZigzag[T ~int32 | ~int64](list []T) int {
 	return n
 }
 
-// AppendPackedZigzag appends the length and the elements of a packed list of sint32 or sint64.
-func AppendPackedZigzag[T ~int32 | ~int64](b []byte, list []T) []byte {
+// AppendPackedZigzag appends a tag, the length and the elements of a packed list of sint32 or sint64.
+func AppendPackedZigzag[T ~int32 | ~int64](b []byte, tag uint64, list []T) []byte {
 	n := SizePackedZigzag(list)
-	b = slices.Grow(AppendVarint(b, uint64(n)), n)
+	b = slices.Grow(AppendVarint(b, tag, uint64(n)), n)
 	for _, v := range list {
-		b = AppendVarint(b, zigzag(v))
+		b = appendVarint(b, zigzag(v))
 	}
 	return b
 }
 
-// AppendPackedBool appends the length and the elements of a packed list.
-func AppendPackedBool(b []byte, list []bool) []byte {
-	b = slices.Grow(AppendVarint(b, uint64(len(list))), len(list))
+// AppendPackedBool appends a tag, the length and the elements of a packed list.
+func AppendPackedBool(b []byte, tag uint64, list []bool) []byte {
+	b = slices.Grow(AppendVarint(b, tag, uint64(len(list))), len(list))
 	for _, v := range list {
-		b = AppendBool(b, v)
+		n := byte(0)
+		if v {
+			n = 1
+		}
+		b = append(b, n)
 	}
 	return b
 }
 
-// AppendPackedFixed appends the length and the elements of a packed list of numbers of a fixed width.
-func AppendPackedFixed[T fixed](b []byte, list []T) []byte {
+// AppendPackedFixed appends a tag, the length and the elements of a packed list of numbers of a fixed width.
+func AppendPackedFixed[T fixed](b []byte, tag uint64, list []T) []byte {
 	width := int(unsafe.Sizeof(*new(T)))
-	b = AppendVarint(b, uint64(width*len(list)))
+	b = AppendVarint(b, tag, uint64(width*len(list)))
 	if littleEndian {
 		return append(b, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(list))), width*len(list))...)
 	}
-	b = slices.Grow(b, width*len(list))
 	for _, v := range list {
-		b = appendFixed(b, v)
+		if width == 4 {
+			b = binary.LittleEndian.AppendUint32(b, uint32(bitsOf(v)))
+		} else {
+			b = binary.LittleEndian.AppendUint64(b, bitsOf(v))
+		}
 	}
 	return b
 }
 
-func appendFixed[T fixed](b []byte, v T) []byte {
+// bitsOf returns what stands in memory for v.
+func bitsOf[T fixed](v T) uint64 {
 	if unsafe.Sizeof(v) == 4 {
-		return AppendFixed32(b, *(*uint32)(unsafe.Pointer(&v)))
+		return uint64(*(*uint32)(unsafe.Pointer(&v)))
 	}
-	return AppendFixed64(b, *(*uint64)(unsafe.Pointer(&v)))
+	return *(*uint64)(unsafe.Pointer(&v))
 }
 
 func readFixed[T fixed](b []byte, pos int) (v T, end int) {
@@ -114,26 +144,94 @@ var littleEndian = func() bool {
 	return *(*byte)(unsafe.Pointer(&one)) == 1
 }()
 
-// readPacked reads a packed list of varints, each of which convert makes an element, and appends them to list.
-func readPacked[T any](d *Decoder, b []byte, pos int, list []T, convert func(uint64) T) ([]T, int) {
+// ReadPackedVarint reads a packed list of int32, int64, uint32, uint64 or enums and appends it to list.
+func ReadPackedVarint[T integer](d *Decoder, b []byte, pos int, list []T) ([]T, int) {
 	start, end := readSpan(b, pos)
 	if start < 0 {
 		return list, start
 	}
-	n := countVarints(b[start:end])
-	if !d.claim(n * int(unsafe.Sizeof(*new(T)))) {
+	if start == end {
+		return list, end
+	}
+	b = b[start:end]
+	n := countVarints(b)
+	if n == 0 {
+		return list, badPacked
+	}
+	list, added := roomForNumbers(d, list, n)
+	if added == nil {
 		return list, tooLarge
 	}
-	list = slices.Grow(list, n)
-	b = b[:end]
-	for pos = start; pos < end; {
-		var v uint64
-		if v, pos = ReadVarint(b, pos); pos < 0 {
-			return list, inPacked(pos)
-		}
-		list = append(list, convert(v))
+	if code := readVarints(added, b); code < 0 {
+		return list, code
 	}
-	return list, pos
+	return list[:len(list)+n], end
+}
+
+// roomForNumbers returns list with room for n more, of which there is at least one, and these. They are nil if they take
+// more memory than is allowed.
+func roomForNumbers[T fixed | bool](d *Decoder, list []T, n int) (with, added []T) {
+	switch {
+	case list == nil:
+		list = newNumbers[T](d, n)
+	case d.claim(n * int(unsafe.Sizeof(list[0]))):
+		list = slices.Grow(list, n)
+	default:
+		return list, nil
+	}
+	if list == nil {
+		return nil, nil
+	}
+	return list, list[len(list):][:n]
+}
+
+// readVarints reads the varints of b, of which there are as many as list has elements. It branches no more than
+// appendVarints does.
+func readVarints[T integer](list []T, b []byte) int {
+	for len(list) > 0 && len(b) >= mostVarint {
+		word := binary.LittleEndian.Uint64(b)
+		if word&notASCII == 0 && len(list) >= 8 {
+			spread(list[:8], word)
+			list, b = list[8:], b[8:]
+			continue
+		}
+		ends := ^word & notASCII
+		v := gather(word & (ends ^ (ends - 1)))
+		// A varint that goes on behind eight bytes has no end among them, and all bits of long set.
+		long := uint64(int64((ends-1)&^ends) >> 63)
+		rest := uint64(binary.LittleEndian.Uint16(b[8:])) & long
+		if rest > 0x1ff && rest&0x80 != 0 {
+			return overflow
+		}
+		more := rest >> 7 & 1
+		list[0] = T(v | rest&0x7f<<56 | rest>>8&more<<63)
+		list, b = list[1:], b[bits.TrailingZeros64(ends)/8+1+int(more):]
+	}
+	return readFewVarints(list, b)
+}
+
+// spread makes each byte of word an element.
+func spread[T integer](list []T, word uint64) {
+	for i := range list {
+		list[i] = T(word & 0xff)
+		word >>= 8
+	}
+}
+
+// readFewVarints is readVarints for the last bytes of a list.
+func readFewVarints[T integer](list []T, b []byte) int {
+	pos := 0
+	for i := range list {
+		var v uint64
+		if v, pos = readVarint(b, pos); pos < 0 {
+			return inPacked(pos)
+		}
+		list[i] = T(v)
+	}
+	if pos < len(b) {
+		_, pos = readVarint(b, pos)
+	}
+	return inPacked(pos)
 }
 
 // inPacked tells the end of the list from the end of the input.
@@ -147,6 +245,9 @@ func inPacked(code int) int {
 // countVarints returns how many varints end in b.
 func countVarints(b []byte) int {
 	n := 0
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(^binary.LittleEndian.Uint64(b) & notASCII)
+	}
 	for _, c := range b {
 		if c < 0x80 {
 			n++
@@ -155,19 +256,39 @@ func countVarints(b []byte) int {
 	return n
 }
 
-// ReadPackedVarint reads a packed list of int32, int64, uint32, uint64 or enums and appends it to list.
-func ReadPackedVarint[T integer](d *Decoder, b []byte, pos int, list []T) ([]T, int) {
-	return readPacked(d, b, pos, list, func(v uint64) T { return T(v) })
-}
-
 // ReadPackedZigzag reads a packed list of sint32 or sint64 and appends it to list.
 func ReadPackedZigzag[T ~int32 | ~int64](d *Decoder, b []byte, pos int, list []T) ([]T, int) {
-	return readPacked(d, b, pos, list, unzigzag[T])
+	before := len(list)
+	list, pos = ReadPackedVarint(d, b, pos, list)
+	for i, v := range list[before:] {
+		list[before+i] = unzigzag[T](uint64(v))
+	}
+	return list, pos
 }
 
 // ReadPackedBool reads a packed list and appends it to list.
 func ReadPackedBool(d *Decoder, b []byte, pos int, list []bool) ([]bool, int) {
-	return readPacked(d, b, pos, list, func(v uint64) bool { return v != 0 })
+	start, end := readSpan(b, pos)
+	if start < 0 || start == end {
+		return list, end
+	}
+	b = b[:end]
+	n := countVarints(b[start:])
+	if n == 0 {
+		return list, badPacked
+	}
+	list, added := roomForNumbers(d, list, n)
+	if added == nil {
+		return list, tooLarge
+	}
+	for pos = start; pos < end; {
+		var v uint64
+		if v, pos = readVarint(b, pos); pos < 0 {
+			return list, inPacked(pos)
+		}
+		list = append(list, v != 0)
+	}
+	return list, pos
 }
 
 // ReadPackedFixed reads a packed list of numbers of a fixed width and appends it to list.
@@ -184,12 +305,19 @@ func ReadPackedFixed[T fixed](d *Decoder, b []byte, pos int, list []T) ([]T, int
 	if n == 0 {
 		return list, end
 	}
-	if !d.claim(end - start) {
+	if littleEndian && list == nil && end-start > maxShared {
+		if !d.claim(end - start) {
+			return nil, tooLarge
+		}
+		// Appended bytes are not cleared before they are written, and stand where numbers of their length may.
+		raw := append([]byte(nil), b[start:end]...)
+		return unsafe.Slice((*T)(unsafe.Pointer(&raw[0])), n), end
+	}
+	list, added := roomForNumbers(d, list, n)
+	if added == nil {
 		return list, tooLarge
 	}
-	before := len(list)
-	list = slices.Grow(list, n)[:before+n]
-	added := list[before:]
+	list = list[:len(list)+n]
 	if littleEndian {
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&added[0])), end-start), b[start:end])
 		return list, end
@@ -200,12 +328,30 @@ func ReadPackedFixed[T fixed](d *Decoder, b []byte, pos int, list []T) ([]T, int
 	return list, end
 }
 
-// ReadUnpacked reads the numbers at pos and in the fields of the same tag that follow it directly, and appends them
-// to list.
-func ReadUnpacked[T any](d *Decoder, tag uint64, b []byte, pos int, list []T,
-	read func(b []byte, pos int) (T, int)) ([]T, int) {
+// ReadUnpackedVarint reads the int32s, int64s, uint32s, uint64s or enums at pos and in the fields of the same tag that
+// follow it directly, and appends them to list.
+func ReadUnpackedVarint[T integer](d *Decoder, tag uint64, b []byte, pos int, list []T) ([]T, int) {
+	return readUnpacked(d, tag, b, pos, list, varint[T]{})
+}
+
+// ReadUnpackedZigzag is ReadUnpackedVarint for sint32 and sint64.
+func ReadUnpackedZigzag[T ~int32 | ~int64](d *Decoder, tag uint64, b []byte, pos int, list []T) ([]T, int) {
+	return readUnpacked(d, tag, b, pos, list, zigzagged[T]{})
+}
+
+// ReadUnpackedBool is ReadUnpackedVarint for bools.
+func ReadUnpackedBool(d *Decoder, tag uint64, b []byte, pos int, list []bool) ([]bool, int) {
+	return readUnpacked(d, tag, b, pos, list, Bool{})
+}
+
+// ReadUnpackedFixed is ReadUnpackedVarint for numbers of a fixed width.
+func ReadUnpackedFixed[T fixed](d *Decoder, tag uint64, b []byte, pos int, list []T) ([]T, int) {
+	return readUnpacked(d, tag, b, pos, list, fixedWidth[T]{})
+}
+
+func readUnpacked[K Kind[T], T any](d *Decoder, tag uint64, b []byte, pos int, list []T, kind K) ([]T, int) {
 	for {
-		v, end := read(b, pos)
+		v, end := kind.read(d, tag, b, pos, *new(T))
 		if end < 0 {
 			return list, d.failElement(end, len(list), tag, pos)
 		}
@@ -213,7 +359,7 @@ func ReadUnpacked[T any](d *Decoder, tag uint64, b []byte, pos int, list []T,
 			return list, tooLarge
 		}
 		list = append(list, v)
-		next, after := ReadVarint(b, end)
+		next, after := readVarint(b, end)
 		if after < 0 || next != tag {
 			return list, end
 		}

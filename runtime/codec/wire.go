@@ -14,6 +14,8 @@ const (
 	WireStartGroup = 3
 	WireEndGroup   = 4
 	WireFixed32    = 5
+
+	noWire = 7 // does not exist, so that no message has a case for it
 )
 
 // The functions that read return the value and the position behind it, or one of these instead of the position.
@@ -47,18 +49,70 @@ var reasons = [...]string{
 
 const maxNumber = 1<<29 - 1
 
-// ReadVarint reads a varint at pos.
-func ReadVarint(b []byte, pos int) (uint64, int) {
+// ReadVarint reads a varint at pos, where there is at least one byte. The compiler inlines it as it is, and not if it did
+// more: code that may be at the end of the input has readVarint.
+func ReadVarint(b []byte, pos int) (v uint64, end int) {
+	if v = uint64(b[pos]); v > 0x7f {
+		v, pos = longVarint(b, pos)
+	}
+	return v, pos + 1
+}
+
+// longVarint is ReadVarint for more than one byte. It returns one less than the position. Inlined into ReadVarint, it would
+// make that too large to be inlined itself.
+//
+//go:noinline
+func longVarint(b []byte, pos int) (uint64, int) {
+	v, pos := readVarint(b, pos)
+	return v, pos - 1
+}
+
+// ReadTag reads a tag at pos, where there are at least two bytes. Behind the tag of a varint, or of what has a length, is at
+// least one.
+func ReadTag(b []byte, pos int) (tag uint64, end int) {
+	if tag = uint64(b[pos]); tag > 0x7f {
+		tag, pos = longTag(b, pos)
+	}
+	return tag, pos + 1
+}
+
+// longTag is ReadTag for more than one byte. It returns one less than the position.
+func longTag(b []byte, pos int) (uint64, int) {
+	tag, pos := readVarint(b, pos)
+	if pos == len(b) && (tag&7 == WireVarint || tag&7 == WireBytes) {
+		return tag | noWire, truncated - 1
+	}
+	return tag, pos - 1
+}
+
+// readVarint reads a varint at pos, which may be the end of b, or the failure of a reader before.
+func readVarint(b []byte, pos int) (uint64, int) {
 	if uint(pos) < uint(len(b)) && b[pos] < 0x80 {
 		return uint64(b[pos]), pos + 1
 	}
-	return readVarint(b, pos)
-}
-
-func readVarint(b []byte, pos int) (uint64, int) {
 	if pos < 0 {
 		return 0, pos
 	}
+	if len(b)-pos >= 8 {
+		// Eight bytes at once: the lowest clear high bit is that of the last byte.
+		word := binary.LittleEndian.Uint64(b[pos:])
+		if ends := ^word & notASCII; ends != 0 {
+			return gather(word & (ends ^ (ends - 1))), pos + bits.TrailingZeros64(ends)/8 + 1
+		}
+	}
+	return readVarintSlowly(b, pos)
+}
+
+// gather joins the low seven bits of each byte.
+func gather(v uint64) uint64 {
+	v &= 0x7f7f7f7f7f7f7f7f
+	v = v&0x007f007f007f007f | v&0x7f007f007f007f00>>1
+	v = v&0x00003fff00003fff | v&0x3fff00003fff0000>>2
+	return v&0x000000000fffffff | v&0x0fffffff00000000>>4
+}
+
+// readVarintSlowly is readVarint byte by byte: at the end of the input, and where more than eight bytes belong together.
+func readVarintSlowly(b []byte, pos int) (uint64, int) {
 	var v uint64
 	for shift := uint(0); shift < 64; shift += 7 {
 		if pos >= len(b) {
@@ -77,50 +131,11 @@ func readVarint(b []byte, pos int) (uint64, int) {
 	return 0, overflow
 }
 
-// ReadInt32 reads an int32, or the number of an enum.
-func ReadInt32(b []byte, pos int) (int32, int) {
-	v, pos := ReadVarint(b, pos)
-	return int32(v), pos
-}
+// Unzigzag32 returns the sint32 that was written as v.
+func Unzigzag32(v uint64) int32 { return int32(uint32(v)>>1) ^ -int32(v&1) }
 
-// ReadInt64 reads an int64.
-func ReadInt64(b []byte, pos int) (int64, int) {
-	v, pos := ReadVarint(b, pos)
-	return int64(v), pos
-}
-
-// ReadUint32 reads a uint32.
-func ReadUint32(b []byte, pos int) (uint32, int) {
-	v, pos := ReadVarint(b, pos)
-	return uint32(v), pos
-}
-
-// ReadUint64 reads a uint64.
-func ReadUint64(b []byte, pos int) (uint64, int) { return ReadVarint(b, pos) }
-
-// ReadSint32 reads a sint32.
-func ReadSint32(b []byte, pos int) (int32, int) {
-	v, pos := ReadVarint(b, pos)
-	return int32(uint32(v)>>1) ^ -int32(v&1), pos
-}
-
-// ReadSint64 reads a sint64.
-func ReadSint64(b []byte, pos int) (int64, int) {
-	v, pos := ReadVarint(b, pos)
-	return int64(v>>1) ^ -int64(v&1), pos
-}
-
-// ReadBool reads a bool: any number but 0 is true.
-func ReadBool(b []byte, pos int) (bool, int) {
-	v, pos := ReadVarint(b, pos)
-	return v != 0, pos
-}
-
-// ReadEnum reads a value of the enum E. Numbers that E does not name are kept.
-func ReadEnum[E ~int32](b []byte, pos int) (E, int) {
-	v, pos := ReadVarint(b, pos)
-	return E(v), pos
-}
+// Unzigzag64 returns the sint64 that was written as v.
+func Unzigzag64(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
 // ReadFixed32 reads a fixed32.
 func ReadFixed32(b []byte, pos int) (uint32, int) {
@@ -167,12 +182,12 @@ func ReadDouble(b []byte, pos int) (float64, int) {
 
 // readSpan reads a length and returns where the bytes that it counts start and end. Start is negative on failure.
 func readSpan(b []byte, pos int) (start, end int) {
-	n, pos := ReadVarint(b, pos)
-	if pos < 0 {
-		return pos, pos
+	if uint(pos) >= uint(len(b)) {
+		return short(pos), short(pos)
 	}
-	if n > uint64(len(b)-pos) {
-		return truncated, truncated
+	n, pos := ReadVarint(b, pos)
+	if n > uint64(len(b)-pos) || pos < 0 {
+		return short(pos), short(pos)
 	}
 	return pos, pos + int(n)
 }
@@ -182,7 +197,7 @@ func readSpan(b []byte, pos int) (start, end int) {
 func skip(b []byte, tag uint64, pos, depth int) int {
 	switch tag & 7 {
 	case WireVarint:
-		_, pos = ReadVarint(b, pos)
+		_, pos = readVarint(b, pos)
 	case WireFixed64:
 		_, pos = ReadFixed64(b, pos)
 	case WireBytes:
@@ -208,7 +223,7 @@ func skipGroup(b []byte, number uint64, pos, depth int) int {
 			return openGroup
 		}
 		var tag uint64
-		tag, pos = ReadVarint(b, pos)
+		tag, pos = readVarint(b, pos)
 		switch {
 		case pos < 0:
 			return pos
@@ -223,15 +238,52 @@ func skipGroup(b []byte, number uint64, pos, depth int) int {
 	}
 }
 
-// AppendVarint appends v as a varint: a number, an enum's value, a bool's 0 or 1, a length.
-func AppendVarint(b []byte, v uint64) []byte {
-	if v < 0x80 {
-		return append(b, byte(v))
+// AppendTag appends a tag that nothing follows at once: the start or the end of a group.
+func AppendTag(b []byte, tag uint64) []byte {
+	if tag < 0x80 {
+		return append(b, byte(tag))
 	}
-	return appendVarint(b, v)
+	return appendVarint(b, tag)
 }
 
+// AppendVarint appends a tag and v as a varint: a number, an enum's value, a length.
+func AppendVarint(b []byte, tag, v uint64) []byte {
+	if tag < 0x80 && v < 0x80 {
+		return append(b, byte(tag), byte(v))
+	}
+	return appendTagged(b, tag, v)
+}
+
+// appendTagged is AppendVarint for more than two bytes. Few sizes that the processor can guess are faster than none that it
+// cannot.
+func appendTagged(b []byte, tag, v uint64) []byte {
+	at := len(b)
+	switch {
+	case tag >= 0x80:
+		return appendVarint(appendVarint(b, tag), v)
+	case v < 1<<14:
+		return append(b, byte(tag), byte(v)|0x80, byte(v>>7))
+	case v < 1<<21:
+		return append(b, byte(tag), byte(v)|0x80, byte(v>>7)|0x80, byte(v>>14))
+	case v < 1<<56 && cap(b)-at >= 9:
+		// Eight bytes at once, of which the first n count.
+		n := SizeVarint(v)
+		to := b[at : at+9]
+		to[0] = byte(tag)
+		binary.LittleEndian.PutUint64(to[1:], scatter(v, n))
+		return b[:at+1+n]
+	}
+	return appendVarint(append(b, byte(tag)), v)
+}
+
+// appendVarint appends a varint.
 func appendVarint(b []byte, v uint64) []byte {
+	switch {
+	case v < 1<<7:
+		return append(b, byte(v))
+	case v < 1<<14:
+		return append(b, byte(v)|0x80, byte(v>>7))
+	}
 	for v >= 0x80 {
 		b = append(b, byte(v)|0x80)
 		v >>= 7
@@ -239,30 +291,48 @@ func appendVarint(b []byte, v uint64) []byte {
 	return append(b, byte(v))
 }
 
-// AppendBool appends a bool.
-func AppendBool(b []byte, v bool) []byte {
+// scatter is the reverse of gather: it parts v, which takes n bytes and no more than eight, into bytes of seven bits, all
+// but the last with the high bit set.
+func scatter(v uint64, n int) uint64 {
+	v = v&0x000000000fffffff | v&0x00fffffff0000000<<4
+	v = v&0x00003fff00003fff | v&0x0fffc0000fffc000<<2
+	v = v&0x007f007f007f007f | v&0x3f803f803f803f80<<1
+	return v | notASCII>>(72-8*uint(n))
+}
+
+// AppendBool appends a tag and a bool.
+func AppendBool(b []byte, tag uint64, v bool) []byte {
+	var n uint64
 	if v {
-		return append(b, 1)
+		n = 1
 	}
-	return append(b, 0)
+	return AppendVarint(b, tag, n)
 }
 
-// AppendFixed32 appends a fixed32 or sfixed32.
-func AppendFixed32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
-
-// AppendFixed64 appends a fixed64 or sfixed64.
-func AppendFixed64(b []byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(b, v) }
-
-// AppendFloat appends a float.
-func AppendFloat(b []byte, v float32) []byte { return AppendFixed32(b, math.Float32bits(v)) }
-
-// AppendDouble appends a double.
-func AppendDouble(b []byte, v float64) []byte { return AppendFixed64(b, math.Float64bits(v)) }
-
-// AppendBytes appends a length and the bytes of v.
-func AppendBytes(b []byte, v []byte) []byte {
-	return append(AppendVarint(b, uint64(len(v))), v...)
+// AppendFixed32 appends a tag and a fixed32, an sfixed32, or the bits of a float.
+func AppendFixed32(b []byte, tag uint64, v uint32) []byte {
+	return binary.LittleEndian.AppendUint32(AppendTag(b, tag), v)
 }
+
+// AppendFixed64 appends a tag and a fixed64, an sfixed64, or the bits of a double.
+func AppendFixed64(b []byte, tag uint64, v uint64) []byte {
+	return binary.LittleEndian.AppendUint64(AppendTag(b, tag), v)
+}
+
+// AppendBytes appends a tag, a length and the bytes of v.
+func AppendBytes(b []byte, tag uint64, v []byte) []byte {
+	return append(AppendVarint(b, tag, uint64(len(v))), v...)
+}
+
+// AppendUnknown appends the fields that a message keeps without knowing them. Most keep none.
+func AppendUnknown(b []byte, fields []byte) []byte {
+	if len(fields) > 0 {
+		return appendUnknown(b, fields)
+	}
+	return b
+}
+
+func appendUnknown(b []byte, fields []byte) []byte { return append(b, fields...) }
 
 // Zigzag32 is how a sint32 is written: small absolute values get small numbers.
 func Zigzag32(v int32) uint64 { return uint64(uint32(v<<1) ^ uint32(v>>31)) }

@@ -157,10 +157,7 @@ func (m *Any) GetValue() []byte {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Any) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Any) SizeFields(e *codec.Encoder) int {
+func (m *Any) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -178,7 +175,7 @@ func (m *Any) SizeFields(e *codec.Encoder) int {
 func (m *Any) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -187,36 +184,35 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.TypeUrl != "" {
-		b = e.AppendString(append(b, 0x0a), m.TypeUrl)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.TypeUrl)
 	}
 	if len(m.Value) > 0 {
-		b = codec.AppendBytes(append(b, 0x12), m.Value)
+		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Value)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Any) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Any) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Any) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // type_url
 			m.TypeUrl, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // value
 			m.Value, pos = d.ReadBytes(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -120,10 +120,7 @@ func (m *Api) GetSyntax() Syntax {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Api) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Api) SizeFields(e *codec.Encoder) int {
+func (m *Api) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -132,15 +129,13 @@ func (m *Api) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Name))
 	}
 	if len(m.Methods) > 0 {
-		n += 1 * len(m.Methods)
 		for _, v := range m.Methods {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Version != "" {
@@ -150,9 +145,8 @@ func (m *Api) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.SourceContext.Size())
 	}
 	if len(m.Mixins) > 0 {
-		n += 1 * len(m.Mixins)
 		for _, v := range m.Mixins {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Syntax != 0 {
@@ -163,7 +157,9 @@ func (m *Api) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Api) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -172,44 +168,51 @@ func (m *Api) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if len(m.Methods) > 0 {
 		for _, v := range m.Methods {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Version != "" {
-		b = e.AppendString(append(b, 0x22), m.Version)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.Version)
 	}
 	if m.SourceContext != nil {
-		b = e.AppendLeaf(append(b, 0x2a), m.SourceContext)
+		at := len(b) + 1
+		b = m.SourceContext.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Mixins) > 0 {
 		for _, v := range m.Mixins {
-			b = e.AppendLeaf(append(b, 0x32), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 6<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Syntax != 0 {
-		b = codec.AppendVarint(append(b, 0x38), uint64(m.Syntax))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, uint64(m.Syntax))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Api) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Api) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Api) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
@@ -224,15 +227,16 @@ func (m *Api) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 6<<3 | codec.WireBytes: // mixins
 			m.Mixins, pos = codec.ReadMessages(d, tag, b, pos, m.Mixins)
 		case 7<<3 | codec.WireVarint: // syntax
-			m.Syntax, pos = codec.ReadEnum[Syntax](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Syntax, pos = Syntax(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -346,10 +350,7 @@ func (m *Method) GetSyntax() Syntax {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Method) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Method) SizeFields(e *codec.Encoder) int {
+func (m *Method) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -370,9 +371,8 @@ func (m *Method) SizeFields(e *codec.Encoder) int {
 		n += 2
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Syntax != 0 {
@@ -383,7 +383,9 @@ func (m *Method) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Method) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -392,63 +394,67 @@ func (m *Method) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.RequestTypeUrl != "" {
-		b = e.AppendString(append(b, 0x12), m.RequestTypeUrl)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.RequestTypeUrl)
 	}
 	if m.RequestStreaming {
-		b = codec.AppendBool(append(b, 0x18), m.RequestStreaming)
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, 1)
 	}
 	if m.ResponseTypeUrl != "" {
-		b = e.AppendString(append(b, 0x22), m.ResponseTypeUrl)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.ResponseTypeUrl)
 	}
 	if m.ResponseStreaming {
-		b = codec.AppendBool(append(b, 0x28), m.ResponseStreaming)
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, 1)
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x32), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 6<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Syntax != 0 {
-		b = codec.AppendVarint(append(b, 0x38), uint64(m.Syntax))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, uint64(m.Syntax))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Method) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Method) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Method) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // request_type_url
 			m.RequestTypeUrl, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireVarint: // request_streaming
-			m.RequestStreaming, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequestStreaming, pos = v != 0, end
 		case 4<<3 | codec.WireBytes: // response_type_url
 			m.ResponseTypeUrl, pos = d.ReadString(b, pos)
 		case 5<<3 | codec.WireVarint: // response_streaming
-			m.ResponseStreaming, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.ResponseStreaming, pos = v != 0, end
 		case 6<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessages(d, tag, b, pos, m.Options)
 		case 7<<3 | codec.WireVarint: // syntax
-			m.Syntax, pos = codec.ReadEnum[Syntax](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Syntax, pos = Syntax(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -592,10 +598,7 @@ func (m *Mixin) GetRoot() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Mixin) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Mixin) SizeFields(e *codec.Encoder) int {
+func (m *Mixin) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -613,7 +616,7 @@ func (m *Mixin) SizeFields(e *codec.Encoder) int {
 func (m *Mixin) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -622,36 +625,35 @@ func (m *Mixin) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Root != "" {
-		b = e.AppendString(append(b, 0x12), m.Root)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Root)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Mixin) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Mixin) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Mixin) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // root
 			m.Root, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

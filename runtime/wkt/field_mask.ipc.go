@@ -237,18 +237,14 @@ func (m *FieldMask) GetPaths() []string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FieldMask) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FieldMask) SizeFields(e *codec.Encoder) int {
+func (m *FieldMask) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Paths) > 0 {
-		n += 1 * len(m.Paths)
 		for _, v := range m.Paths {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	return n
@@ -258,7 +254,7 @@ func (m *FieldMask) SizeFields(e *codec.Encoder) int {
 func (m *FieldMask) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -268,32 +264,31 @@ func (m *FieldMask) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Paths) > 0 {
 		for _, v := range m.Paths {
-			b = e.AppendString(append(b, 0x0a), v)
+			b = e.AppendString(b, 1<<3|codec.WireBytes, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FieldMask) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FieldMask) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FieldMask) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // paths
 			m.Paths, pos = d.ReadStrings(tag, b, pos, m.Paths)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -6,6 +6,7 @@ package wkt
 import (
 	"bytes"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -80,23 +81,22 @@ func (m *Struct) GetFields() map[string]*Value {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Struct) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Struct) SizeFields(e *codec.Encoder) int {
+func (m *Struct) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Fields) > 0 {
-		n += codec.SizeMap[codec.String, codec.Sub[Value, *Value]](e, 1, m.Fields)
+		n += codec.SizeMap[codec.String, codec.Sub[Value, *Value]](1, m.Fields)
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Struct) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -105,31 +105,30 @@ func (m *Struct) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Fields) > 0 {
-		b = codec.AppendMap[codec.String, codec.Sub[Value, *Value]](e, b, 10, m.Fields)
+		b = codec.AppendMap[codec.String, codec.Sub[Value, *Value]](e, b, 1<<3|codec.WireBytes, m.Fields)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Struct) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Struct) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Struct) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // fields
 			m.Fields, pos = codec.ReadMap[codec.String, codec.Sub[Value, *Value]](d, b, pos, m.Fields)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -239,10 +238,7 @@ func (m *Value) GetListValue() *ListValue {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Value) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Value) SizeFields(e *codec.Encoder) int {
+func (m *Value) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -257,16 +253,18 @@ func (m *Value) SizeFields(e *codec.Encoder) int {
 	case *Value_BoolValue:
 		n += 2
 	case *Value_StructValue:
-		n += 1 + e.SizeMessage(x.StructValue)
+		n += 1 + codec.SizeBytes(x.StructValue.Size())
 	case *Value_ListValue:
-		n += 1 + e.SizeMessage(x.ListValue)
+		n += 1 + codec.SizeBytes(x.ListValue.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Value) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -276,69 +274,74 @@ func (m *Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Kind.(type) {
 	case *Value_NullValue:
-		b = codec.AppendVarint(append(b, 0x08), uint64(x.NullValue))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(x.NullValue))
 	case *Value_NumberValue:
-		b = codec.AppendDouble(append(b, 0x11), x.NumberValue)
+		b = codec.AppendFixed64(b, 2<<3|codec.WireFixed64, math.Float64bits(x.NumberValue))
 	case *Value_StringValue:
-		b = e.AppendString(append(b, 0x1a), x.StringValue)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, x.StringValue)
 	case *Value_BoolValue:
-		b = codec.AppendBool(append(b, 0x20), x.BoolValue)
+		b = codec.AppendBool(b, 4<<3|codec.WireVarint, x.BoolValue)
 	case *Value_StructValue:
-		b = e.AppendMessage(append(b, 0x2a), x.StructValue)
+		at := len(b) + 1
+		b = x.StructValue.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *Value_ListValue:
-		b = e.AppendMessage(append(b, 0x32), x.ListValue)
+		at := len(b) + 1
+		b = x.ListValue.AppendFields(e, e.Open(b, 6<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Value) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // null_value
-			x := new(Value_NullValue)
-			x.NullValue, pos = codec.ReadEnum[NullValue](b, pos)
+			x := codec.New[Value_NullValue](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.NullValue, pos = NullValue(v), end
 			m.Kind = x
 		case 2<<3 | codec.WireFixed64: // number_value
-			x := new(Value_NumberValue)
+			x := codec.New[Value_NumberValue](d)
 			x.NumberValue, pos = codec.ReadDouble(b, pos)
 			m.Kind = x
 		case 3<<3 | codec.WireBytes: // string_value
-			x := new(Value_StringValue)
+			x := codec.New[Value_StringValue](d)
 			x.StringValue, pos = d.ReadString(b, pos)
 			m.Kind = x
 		case 4<<3 | codec.WireVarint: // bool_value
-			x := new(Value_BoolValue)
-			x.BoolValue, pos = codec.ReadBool(b, pos)
+			x := codec.New[Value_BoolValue](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.BoolValue, pos = v != 0, end
 			m.Kind = x
 		case 5<<3 | codec.WireBytes: // struct_value
 			x, ok := m.Kind.(*Value_StructValue)
 			if !ok {
-				x = new(Value_StructValue)
+				x = codec.New[Value_StructValue](d)
 				m.Kind = x
 			}
 			x.StructValue, pos = codec.ReadMessage(d, b, pos, x.StructValue)
 		case 6<<3 | codec.WireBytes: // list_value
 			x, ok := m.Kind.(*Value_ListValue)
 			if !ok {
-				x = new(Value_ListValue)
+				x = codec.New[Value_ListValue](d)
 				m.Kind = x
 			}
 			x.ListValue, pos = codec.ReadMessage(d, b, pos, x.ListValue)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -493,18 +496,14 @@ func (m *ListValue) GetValues() []*Value {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ListValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ListValue) SizeFields(e *codec.Encoder) int {
+func (m *ListValue) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Values) > 0 {
-		n += 1 * len(m.Values)
 		for _, v := range m.Values {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -512,7 +511,9 @@ func (m *ListValue) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *ListValue) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -522,32 +523,33 @@ func (m *ListValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Values) > 0 {
 		for _, v := range m.Values {
-			b = e.AppendMessage(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ListValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ListValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ListValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // values
 			m.Values, pos = codec.ReadMessages(d, tag, b, pos, m.Values)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

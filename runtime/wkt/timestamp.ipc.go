@@ -139,10 +139,7 @@ func (m *Timestamp) GetNanos() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Timestamp) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Timestamp) SizeFields(e *codec.Encoder) int {
+func (m *Timestamp) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -160,7 +157,7 @@ func (m *Timestamp) SizeFields(e *codec.Encoder) int {
 func (m *Timestamp) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -169,36 +166,37 @@ func (m *Timestamp) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Seconds != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Seconds))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Seconds))
 	}
 	if m.Nanos != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Nanos))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Nanos))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Timestamp) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Timestamp) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Timestamp) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // seconds
-			m.Seconds, pos = codec.ReadInt64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Seconds, pos = int64(v), end
 		case 2<<3 | codec.WireVarint: // nanos
-			m.Nanos, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Nanos, pos = int32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -135,10 +135,7 @@ func (m *Type) GetEdition() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Type) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Type) SizeFields(e *codec.Encoder) int {
+func (m *Type) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -147,21 +144,18 @@ func (m *Type) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Name))
 	}
 	if len(m.Fields) > 0 {
-		n += 1 * len(m.Fields)
 		for _, v := range m.Fields {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Oneofs) > 0 {
-		n += 1 * len(m.Oneofs)
 		for _, v := range m.Oneofs {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.SourceContext != nil {
@@ -178,7 +172,9 @@ func (m *Type) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Type) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -187,44 +183,49 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if len(m.Fields) > 0 {
 		for _, v := range m.Fields {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Oneofs) > 0 {
 		for _, v := range m.Oneofs {
-			b = e.AppendString(append(b, 0x1a), v)
+			b = e.AppendString(b, 3<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x22), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.SourceContext != nil {
-		b = e.AppendLeaf(append(b, 0x2a), m.SourceContext)
+		at := len(b) + 1
+		b = m.SourceContext.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Syntax != 0 {
-		b = codec.AppendVarint(append(b, 0x30), uint64(m.Syntax))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, uint64(m.Syntax))
 	}
 	if m.Edition != "" {
-		b = e.AppendString(append(b, 0x3a), m.Edition)
+		b = e.AppendString(b, 7<<3|codec.WireBytes, m.Edition)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Type) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Type) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Type) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
@@ -237,17 +238,18 @@ func (m *Type) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 5<<3 | codec.WireBytes: // source_context
 			m.SourceContext, pos = codec.ReadMessage(d, b, pos, m.SourceContext)
 		case 6<<3 | codec.WireVarint: // syntax
-			m.Syntax, pos = codec.ReadEnum[Syntax](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Syntax, pos = Syntax(v), end
 		case 7<<3 | codec.WireBytes: // edition
 			m.Edition, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -390,10 +392,7 @@ func (m *Field) GetDefaultValue() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Field) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Field) SizeFields(e *codec.Encoder) int {
+func (m *Field) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -420,9 +419,8 @@ func (m *Field) SizeFields(e *codec.Encoder) int {
 		n += 2
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.JsonName != "" {
@@ -436,7 +434,9 @@ func (m *Field) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Field) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -445,64 +445,70 @@ func (m *Field) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Kind != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Kind))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Kind))
 	}
 	if m.Cardinality != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Cardinality))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Cardinality))
 	}
 	if m.Number != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.Number))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.Number))
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x22), m.Name)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.Name)
 	}
 	if m.TypeUrl != "" {
-		b = e.AppendString(append(b, 0x32), m.TypeUrl)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.TypeUrl)
 	}
 	if m.OneofIndex != 0 {
-		b = codec.AppendVarint(append(b, 0x38), uint64(m.OneofIndex))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, uint64(m.OneofIndex))
 	}
 	if m.Packed {
-		b = codec.AppendBool(append(b, 0x40), m.Packed)
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, 1)
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x4a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 9<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.JsonName != "" {
-		b = e.AppendString(append(b, 0x52), m.JsonName)
+		b = e.AppendString(b, 10<<3|codec.WireBytes, m.JsonName)
 	}
 	if m.DefaultValue != "" {
-		b = e.AppendString(append(b, 0x5a), m.DefaultValue)
+		b = e.AppendString(b, 11<<3|codec.WireBytes, m.DefaultValue)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Field) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Field) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Field) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // kind
-			m.Kind, pos = codec.ReadEnum[Field_Kind](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Kind, pos = Field_Kind(v), end
 		case 2<<3 | codec.WireVarint: // cardinality
-			m.Cardinality, pos = codec.ReadEnum[Field_Cardinality](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Cardinality, pos = Field_Cardinality(v), end
 		case 3<<3 | codec.WireVarint: // number
-			m.Number, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = int32(v), end
 		case 4<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 6<<3 | codec.WireBytes: // type_url
 			m.TypeUrl, pos = d.ReadString(b, pos)
 		case 7<<3 | codec.WireVarint: // oneof_index
-			m.OneofIndex, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.OneofIndex, pos = int32(v), end
 		case 8<<3 | codec.WireVarint: // packed
-			m.Packed, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Packed, pos = v != 0, end
 		case 9<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessages(d, tag, b, pos, m.Options)
 		case 10<<3 | codec.WireBytes: // json_name
@@ -510,13 +516,13 @@ func (m *Field) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 11<<3 | codec.WireBytes: // default_value
 			m.DefaultValue, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -811,10 +817,7 @@ func (m *Enum) GetEdition() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Enum) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Enum) SizeFields(e *codec.Encoder) int {
+func (m *Enum) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -823,15 +826,13 @@ func (m *Enum) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Name))
 	}
 	if len(m.Enumvalue) > 0 {
-		n += 1 * len(m.Enumvalue)
 		for _, v := range m.Enumvalue {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.SourceContext != nil {
@@ -848,7 +849,9 @@ func (m *Enum) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Enum) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -857,39 +860,44 @@ func (m *Enum) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if len(m.Enumvalue) > 0 {
 		for _, v := range m.Enumvalue {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.SourceContext != nil {
-		b = e.AppendLeaf(append(b, 0x22), m.SourceContext)
+		at := len(b) + 1
+		b = m.SourceContext.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Syntax != 0 {
-		b = codec.AppendVarint(append(b, 0x28), uint64(m.Syntax))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(m.Syntax))
 	}
 	if m.Edition != "" {
-		b = e.AppendString(append(b, 0x32), m.Edition)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.Edition)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Enum) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Enum) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Enum) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
@@ -900,17 +908,18 @@ func (m *Enum) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 4<<3 | codec.WireBytes: // source_context
 			m.SourceContext, pos = codec.ReadMessage(d, b, pos, m.SourceContext)
 		case 5<<3 | codec.WireVarint: // syntax
-			m.Syntax, pos = codec.ReadEnum[Syntax](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Syntax, pos = Syntax(v), end
 		case 6<<3 | codec.WireBytes: // edition
 			m.Edition, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -986,10 +995,7 @@ func (m *EnumValue) GetOptions() []*Option {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumValue) SizeFields(e *codec.Encoder) int {
+func (m *EnumValue) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1001,9 +1007,8 @@ func (m *EnumValue) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(m.Number))
 	}
 	if len(m.Options) > 0 {
-		n += 1 * len(m.Options)
 		for _, v := range m.Options {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -1011,7 +1016,9 @@ func (m *EnumValue) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *EnumValue) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1020,43 +1027,45 @@ func (m *EnumValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Number != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Number))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Number))
 	}
 	if len(m.Options) > 0 {
 		for _, v := range m.Options {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *EnumValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireVarint: // number
-			m.Number, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = int32(v), end
 		case 3<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessages(d, tag, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1125,10 +1134,7 @@ func (m *Option) GetValue() *Any {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Option) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Option) SizeFields(e *codec.Encoder) int {
+func (m *Option) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1146,7 +1152,7 @@ func (m *Option) SizeFields(e *codec.Encoder) int {
 func (m *Option) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1155,36 +1161,37 @@ func (m *Option) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Value != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Value)
+		at := len(b) + 1
+		b = m.Value.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Option) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Option) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Option) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // value
 			m.Value, pos = codec.ReadMessage(d, b, pos, m.Value)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

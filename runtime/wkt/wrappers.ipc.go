@@ -42,15 +42,12 @@ func (m *DoubleValue) GetValue() float64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DoubleValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DoubleValue) SizeFields(e *codec.Encoder) int {
+func (m *DoubleValue) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.Value != 0 || math.Signbit(m.Value) {
+	if math.Float64bits(m.Value) != 0 {
 		n += 9
 	}
 	return n
@@ -60,7 +57,7 @@ func (m *DoubleValue) SizeFields(e *codec.Encoder) int {
 func (m *DoubleValue) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -68,32 +65,31 @@ func (m *DoubleValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.Value != 0 || math.Signbit(m.Value) {
-		b = codec.AppendDouble(append(b, 0x09), m.Value)
+	if math.Float64bits(m.Value) != 0 {
+		b = codec.AppendFixed64(b, 1<<3|codec.WireFixed64, math.Float64bits(m.Value))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DoubleValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DoubleValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *DoubleValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // value
 			m.Value, pos = codec.ReadDouble(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -145,15 +141,12 @@ func (m *FloatValue) GetValue() float32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FloatValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FloatValue) SizeFields(e *codec.Encoder) int {
+func (m *FloatValue) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.Value != 0 || math.Signbit(float64(m.Value)) {
+	if math.Float32bits(m.Value) != 0 {
 		n += 5
 	}
 	return n
@@ -163,7 +156,7 @@ func (m *FloatValue) SizeFields(e *codec.Encoder) int {
 func (m *FloatValue) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -171,32 +164,31 @@ func (m *FloatValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.Value != 0 || math.Signbit(float64(m.Value)) {
-		b = codec.AppendFloat(append(b, 0x0d), m.Value)
+	if math.Float32bits(m.Value) != 0 {
+		b = codec.AppendFixed32(b, 1<<3|codec.WireFixed32, math.Float32bits(m.Value))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FloatValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FloatValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FloatValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed32: // value
 			m.Value, pos = codec.ReadFloat(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -248,10 +240,7 @@ func (m *Int64Value) GetValue() int64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Int64Value) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Int64Value) SizeFields(e *codec.Encoder) int {
+func (m *Int64Value) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -266,7 +255,7 @@ func (m *Int64Value) SizeFields(e *codec.Encoder) int {
 func (m *Int64Value) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -275,31 +264,31 @@ func (m *Int64Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Value))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Value))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Int64Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Int64Value) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Int64Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // value
-			m.Value, pos = codec.ReadInt64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Value, pos = int64(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -353,10 +342,7 @@ func (m *UInt64Value) GetValue() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UInt64Value) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UInt64Value) SizeFields(e *codec.Encoder) int {
+func (m *UInt64Value) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -371,7 +357,7 @@ func (m *UInt64Value) SizeFields(e *codec.Encoder) int {
 func (m *UInt64Value) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -380,31 +366,30 @@ func (m *UInt64Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Value)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Value)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UInt64Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UInt64Value) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *UInt64Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // value
-			m.Value, pos = codec.ReadUint64(b, pos)
+			m.Value, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -456,10 +441,7 @@ func (m *Int32Value) GetValue() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Int32Value) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Int32Value) SizeFields(e *codec.Encoder) int {
+func (m *Int32Value) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -474,7 +456,7 @@ func (m *Int32Value) SizeFields(e *codec.Encoder) int {
 func (m *Int32Value) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -483,31 +465,31 @@ func (m *Int32Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Value))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Value))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Int32Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Int32Value) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Int32Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // value
-			m.Value, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Value, pos = int32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -561,10 +543,7 @@ func (m *UInt32Value) GetValue() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UInt32Value) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UInt32Value) SizeFields(e *codec.Encoder) int {
+func (m *UInt32Value) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -579,7 +558,7 @@ func (m *UInt32Value) SizeFields(e *codec.Encoder) int {
 func (m *UInt32Value) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -588,31 +567,31 @@ func (m *UInt32Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Value))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Value))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UInt32Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UInt32Value) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *UInt32Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // value
-			m.Value, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Value, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -664,10 +643,7 @@ func (m *BoolValue) GetValue() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *BoolValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *BoolValue) SizeFields(e *codec.Encoder) int {
+func (m *BoolValue) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -682,7 +658,7 @@ func (m *BoolValue) SizeFields(e *codec.Encoder) int {
 func (m *BoolValue) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -691,31 +667,31 @@ func (m *BoolValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value {
-		b = codec.AppendBool(append(b, 0x08), m.Value)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, 1)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *BoolValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *BoolValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *BoolValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // value
-			m.Value, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Value, pos = v != 0, end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -769,10 +745,7 @@ func (m *StringValue) GetValue() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *StringValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *StringValue) SizeFields(e *codec.Encoder) int {
+func (m *StringValue) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -787,7 +760,7 @@ func (m *StringValue) SizeFields(e *codec.Encoder) int {
 func (m *StringValue) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -796,31 +769,30 @@ func (m *StringValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Value != "" {
-		b = e.AppendString(append(b, 0x0a), m.Value)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Value)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *StringValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *StringValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *StringValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // value
 			m.Value, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -872,10 +844,7 @@ func (m *BytesValue) GetValue() []byte {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *BytesValue) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *BytesValue) SizeFields(e *codec.Encoder) int {
+func (m *BytesValue) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -890,7 +859,7 @@ func (m *BytesValue) SizeFields(e *codec.Encoder) int {
 func (m *BytesValue) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -899,31 +868,30 @@ func (m *BytesValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Value) > 0 {
-		b = codec.AppendBytes(append(b, 0x0a), m.Value)
+		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Value)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *BytesValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *BytesValue) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *BytesValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // value
 			m.Value, pos = d.ReadBytes(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -41,10 +41,7 @@ func (m *GreetRequest) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GreetRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GreetRequest) SizeFields(e *codec.Encoder) int {
+func (m *GreetRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -59,7 +56,7 @@ func (m *GreetRequest) SizeFields(e *codec.Encoder) int {
 func (m *GreetRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -68,31 +65,30 @@ func (m *GreetRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GreetRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GreetRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GreetRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -141,10 +137,7 @@ func (m *GreetResponse) GetText() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GreetResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GreetResponse) SizeFields(e *codec.Encoder) int {
+func (m *GreetResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -159,7 +152,7 @@ func (m *GreetResponse) SizeFields(e *codec.Encoder) int {
 func (m *GreetResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -168,31 +161,30 @@ func (m *GreetResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != "" {
-		b = e.AppendString(append(b, 0x0a), m.Text)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Text)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GreetResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GreetResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GreetResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
 			m.Text, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -244,10 +236,7 @@ func (m *NameTooLong) GetLimit() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *NameTooLong) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *NameTooLong) SizeFields(e *codec.Encoder) int {
+func (m *NameTooLong) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -262,7 +251,7 @@ func (m *NameTooLong) SizeFields(e *codec.Encoder) int {
 func (m *NameTooLong) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -271,31 +260,31 @@ func (m *NameTooLong) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Limit != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Limit))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Limit))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *NameTooLong) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *NameTooLong) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *NameTooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // limit
-			m.Limit, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Limit, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -344,10 +333,7 @@ func (m *CountdownRequest) GetFrom() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CountdownRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CountdownRequest) SizeFields(e *codec.Encoder) int {
+func (m *CountdownRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -362,7 +348,7 @@ func (m *CountdownRequest) SizeFields(e *codec.Encoder) int {
 func (m *CountdownRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -371,31 +357,31 @@ func (m *CountdownRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.From != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.From))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.From))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CountdownRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CountdownRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CountdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // from
-			m.From, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.From, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -444,10 +430,7 @@ func (m *CountdownResponse) GetNumber() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CountdownResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CountdownResponse) SizeFields(e *codec.Encoder) int {
+func (m *CountdownResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -462,7 +445,7 @@ func (m *CountdownResponse) SizeFields(e *codec.Encoder) int {
 func (m *CountdownResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -471,31 +454,31 @@ func (m *CountdownResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Number != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Number))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Number))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CountdownResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CountdownResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CountdownResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // number
-			m.Number, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -544,10 +527,7 @@ func (m *ChatRequest) GetLine() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ChatRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ChatRequest) SizeFields(e *codec.Encoder) int {
+func (m *ChatRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -562,7 +542,7 @@ func (m *ChatRequest) SizeFields(e *codec.Encoder) int {
 func (m *ChatRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -571,31 +551,30 @@ func (m *ChatRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Line != "" {
-		b = e.AppendString(append(b, 0x0a), m.Line)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Line)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ChatRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ChatRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ChatRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // line
 			m.Line, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -644,10 +623,7 @@ func (m *ChatResponse) GetLine() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ChatResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ChatResponse) SizeFields(e *codec.Encoder) int {
+func (m *ChatResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -662,7 +638,7 @@ func (m *ChatResponse) SizeFields(e *codec.Encoder) int {
 func (m *ChatResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -671,31 +647,30 @@ func (m *ChatResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Line != "" {
-		b = e.AppendString(append(b, 0x0a), m.Line)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Line)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ChatResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ChatResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ChatResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // line
 			m.Line, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -744,10 +719,7 @@ func (m *WaveRequest) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *WaveRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *WaveRequest) SizeFields(e *codec.Encoder) int {
+func (m *WaveRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -762,7 +734,7 @@ func (m *WaveRequest) SizeFields(e *codec.Encoder) int {
 func (m *WaveRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -771,31 +743,30 @@ func (m *WaveRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *WaveRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *WaveRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *WaveRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -5,6 +5,7 @@ package descriptor
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"strconv"
 
@@ -142,18 +143,14 @@ func (m *FileDescriptorSet) GetFile() []*FileDescriptorProto {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FileDescriptorSet) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FileDescriptorSet) SizeFields(e *codec.Encoder) int {
+func (m *FileDescriptorSet) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.File) > 0 {
-		n += 1 * len(m.File)
 		for _, v := range m.File {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -164,7 +161,9 @@ func (m *FileDescriptorSet) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -174,33 +173,34 @@ func (m *FileDescriptorSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.File) > 0 {
 		for _, v := range m.File {
-			b = e.AppendMessage(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FileDescriptorSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FileDescriptorSet) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *FileDescriptorSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // file
 			m.File, pos = codec.ReadMessages(d, tag, b, pos, m.File)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -375,10 +375,7 @@ func (m *FileDescriptorProto) GetEdition() Edition {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FileDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FileDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *FileDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -390,51 +387,44 @@ func (m *FileDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Package))
 	}
 	if len(m.Dependency) > 0 {
-		n += 1 * len(m.Dependency)
 		for _, v := range m.Dependency {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.MessageType) > 0 {
-		n += 1 * len(m.MessageType)
 		for _, v := range m.MessageType {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.EnumType) > 0 {
-		n += 1 * len(m.EnumType)
 		for _, v := range m.EnumType {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Service) > 0 {
-		n += 1 * len(m.Service)
 		for _, v := range m.Service {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Extension) > 0 {
-		n += 1 * len(m.Extension)
 		for _, v := range m.Extension {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	if m.SourceCodeInfo != nil {
-		n += 1 + e.SizeMessage(m.SourceCodeInfo)
+		n += 1 + codec.SizeBytes(m.SourceCodeInfo.Size())
 	}
 	if len(m.PublicDependency) > 0 {
-		n += 1 * len(m.PublicDependency)
 		for _, v := range m.PublicDependency {
-			n += codec.SizeVarint(uint64(v))
+			n += 1 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.WeakDependency) > 0 {
-		n += 1 * len(m.WeakDependency)
 		for _, v := range m.WeakDependency {
-			n += codec.SizeVarint(uint64(v))
+			n += 1 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if m.Syntax != nil {
@@ -451,7 +441,9 @@ func (m *FileDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -460,80 +452,89 @@ func (m *FileDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Package != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.Package)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Package)
 	}
 	if len(m.Dependency) > 0 {
 		for _, v := range m.Dependency {
-			b = codec.AppendRawString(append(b, 0x1a), v)
+			b = codec.AppendRawString(b, 3<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.MessageType) > 0 {
 		for _, v := range m.MessageType {
-			b = e.AppendMessage(append(b, 0x22), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.EnumType) > 0 {
 		for _, v := range m.EnumType {
-			b = e.AppendMessage(append(b, 0x2a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Service) > 0 {
 		for _, v := range m.Service {
-			b = e.AppendMessage(append(b, 0x32), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 6<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Extension) > 0 {
 		for _, v := range m.Extension {
-			b = e.AppendMessage(append(b, 0x3a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 7<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x42), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 8<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.SourceCodeInfo != nil {
-		b = e.AppendMessage(append(b, 0x4a), m.SourceCodeInfo)
+		at := len(b) + 1
+		b = m.SourceCodeInfo.AppendFields(e, e.Open(b, 9<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.PublicDependency) > 0 {
 		for _, v := range m.PublicDependency {
-			b = codec.AppendVarint(append(b, 0x50), uint64(v))
+			b = codec.AppendVarint(b, 10<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.WeakDependency) > 0 {
 		for _, v := range m.WeakDependency {
-			b = codec.AppendVarint(append(b, 0x58), uint64(v))
+			b = codec.AppendVarint(b, 11<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if m.Syntax != nil {
-		b = codec.AppendRawString(append(b, 0x62), *m.Syntax)
+		b = codec.AppendRawString(b, 12<<3|codec.WireBytes, *m.Syntax)
 	}
 	if m.Edition != nil {
-		b = codec.AppendVarint(append(b, 0x70), uint64(*m.Edition))
+		b = codec.AppendVarint(b, 14<<3|codec.WireVarint, uint64(*m.Edition))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FileDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // package
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Package = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Package, pos = d.NewString(v), end
 		case 3<<3 | codec.WireBytes: // dependency
 			m.Dependency, pos = d.ReadRawStrings(tag, b, pos, m.Dependency)
 		case 4<<3 | codec.WireBytes: // message_type
@@ -551,27 +552,25 @@ func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 10<<3 | codec.WireBytes: // public_dependency
 			m.PublicDependency, pos = codec.ReadPackedVarint(d, b, pos, m.PublicDependency)
 		case 10<<3 | codec.WireVarint: // public_dependency
-			m.PublicDependency, pos = codec.ReadUnpacked(d, tag, b, pos, m.PublicDependency, codec.ReadInt32)
+			m.PublicDependency, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PublicDependency)
 		case 11<<3 | codec.WireBytes: // weak_dependency
 			m.WeakDependency, pos = codec.ReadPackedVarint(d, b, pos, m.WeakDependency)
 		case 11<<3 | codec.WireVarint: // weak_dependency
-			m.WeakDependency, pos = codec.ReadUnpacked(d, tag, b, pos, m.WeakDependency, codec.ReadInt32)
+			m.WeakDependency, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.WeakDependency)
 		case 12<<3 | codec.WireBytes: // syntax
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Syntax = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Syntax, pos = d.NewString(v), end
 		case 14<<3 | codec.WireVarint: // edition
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.Edition = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Edition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -752,10 +751,7 @@ func (m *DescriptorProto) GetReservedName() []string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *DescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -764,54 +760,46 @@ func (m *DescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Name))
 	}
 	if len(m.Field) > 0 {
-		n += 1 * len(m.Field)
 		for _, v := range m.Field {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.NestedType) > 0 {
-		n += 1 * len(m.NestedType)
 		for _, v := range m.NestedType {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.EnumType) > 0 {
-		n += 1 * len(m.EnumType)
 		for _, v := range m.EnumType {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.ExtensionRange) > 0 {
-		n += 1 * len(m.ExtensionRange)
 		for _, v := range m.ExtensionRange {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Extension) > 0 {
-		n += 1 * len(m.Extension)
 		for _, v := range m.Extension {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	if len(m.OneofDecl) > 0 {
-		n += 1 * len(m.OneofDecl)
 		for _, v := range m.OneofDecl {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.ReservedRange) > 0 {
-		n += 1 * len(m.ReservedRange)
 		for _, v := range m.ReservedRange {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.ReservedName) > 0 {
-		n += 1 * len(m.ReservedName)
 		for _, v := range m.ReservedName {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	return n
@@ -822,7 +810,9 @@ func (m *DescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -831,69 +821,83 @@ func (m *DescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Field) > 0 {
 		for _, v := range m.Field {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.NestedType) > 0 {
 		for _, v := range m.NestedType {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.EnumType) > 0 {
 		for _, v := range m.EnumType {
-			b = e.AppendMessage(append(b, 0x22), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.ExtensionRange) > 0 {
 		for _, v := range m.ExtensionRange {
-			b = e.AppendMessage(append(b, 0x2a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Extension) > 0 {
 		for _, v := range m.Extension {
-			b = e.AppendMessage(append(b, 0x32), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 6<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x3a), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 7<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.OneofDecl) > 0 {
 		for _, v := range m.OneofDecl {
-			b = e.AppendMessage(append(b, 0x42), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 8<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.ReservedRange) > 0 {
 		for _, v := range m.ReservedRange {
-			b = e.AppendLeaf(append(b, 0x4a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 9<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.ReservedName) > 0 {
 		for _, v := range m.ReservedName {
-			b = codec.AppendRawString(append(b, 0x52), v)
+			b = codec.AppendRawString(b, 10<<3|codec.WireBytes, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *DescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // field
 			m.Field, pos = codec.ReadMessages(d, tag, b, pos, m.Field)
 		case 3<<3 | codec.WireBytes: // nested_type
@@ -913,13 +917,13 @@ func (m *DescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 10<<3 | codec.WireBytes: // reserved_name
 			m.ReservedName, pos = d.ReadRawStrings(tag, b, pos, m.ReservedName)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1046,10 +1050,7 @@ func (m *DescriptorProto_ExtensionRange) GetOptions() *ExtensionRangeOptions {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DescriptorProto_ExtensionRange) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DescriptorProto_ExtensionRange) SizeFields(e *codec.Encoder) int {
+func (m *DescriptorProto_ExtensionRange) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1061,7 +1062,7 @@ func (m *DescriptorProto_ExtensionRange) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(*m.End))
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	return n
 }
@@ -1071,7 +1072,9 @@ func (m *DescriptorProto_ExtensionRange) MarshalAppend(b []byte) ([]byte, error)
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1080,15 +1083,17 @@ func (m *DescriptorProto_ExtensionRange) AppendFields(e *codec.Encoder, b []byte
 		return b
 	}
 	if m.Start != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Start))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Start))
 	}
 	if m.End != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.End))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.End))
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -1097,31 +1102,28 @@ func (m *DescriptorProto_ExtensionRange) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DescriptorProto_ExtensionRange) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *DescriptorProto_ExtensionRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Start = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Start, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // end
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.End = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.End, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1198,10 +1200,7 @@ func (m *DescriptorProto_ReservedRange) GetEnd() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DescriptorProto_ReservedRange) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DescriptorProto_ReservedRange) SizeFields(e *codec.Encoder) int {
+func (m *DescriptorProto_ReservedRange) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1219,7 +1218,7 @@ func (m *DescriptorProto_ReservedRange) SizeFields(e *codec.Encoder) int {
 func (m *DescriptorProto_ReservedRange) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1228,12 +1227,12 @@ func (m *DescriptorProto_ReservedRange) AppendFields(e *codec.Encoder, b []byte)
 		return b
 	}
 	if m.Start != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Start))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Start))
 	}
 	if m.End != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.End))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.End))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -1242,28 +1241,25 @@ func (m *DescriptorProto_ReservedRange) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DescriptorProto_ReservedRange) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *DescriptorProto_ReservedRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Start = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Start, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // end
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.End = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.End, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1352,18 +1348,14 @@ func (m *ExtensionRangeOptions) GetVerification() ExtensionRangeOptions_Verifica
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ExtensionRangeOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ExtensionRangeOptions) SizeFields(e *codec.Encoder) int {
+func (m *ExtensionRangeOptions) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Declaration) > 0 {
-		n += 1 * len(m.Declaration)
 		for _, v := range m.Declaration {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Verification != nil {
@@ -1373,9 +1365,8 @@ func (m *ExtensionRangeOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -1386,7 +1377,9 @@ func (m *ExtensionRangeOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1396,52 +1389,56 @@ func (m *ExtensionRangeOptions) AppendFields(e *codec.Encoder, b []byte) []byte 
 	}
 	if len(m.Declaration) > 0 {
 		for _, v := range m.Declaration {
-			b = e.AppendLeaf(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Verification != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.Verification))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Verification))
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x92, 0x03), m.Features)
+		at := len(b) + 2
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 50<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ExtensionRangeOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // declaration
 			m.Declaration, pos = codec.ReadMessages(d, tag, b, pos, m.Declaration)
 		case 3<<3 | codec.WireVarint: // verification
-			var v ExtensionRangeOptions_VerificationState
-			v, pos = codec.ReadEnum[ExtensionRangeOptions_VerificationState](b, pos)
-			m.Verification = (*ExtensionRangeOptions_VerificationState)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Verification, pos = (*ExtensionRangeOptions_VerificationState)(d.NewInt32(int32(v))), end
 		case 50<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1592,10 +1589,7 @@ func (m *ExtensionRangeOptions_Declaration) GetRepeated() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ExtensionRangeOptions_Declaration) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ExtensionRangeOptions_Declaration) SizeFields(e *codec.Encoder) int {
+func (m *ExtensionRangeOptions_Declaration) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1622,7 +1616,7 @@ func (m *ExtensionRangeOptions_Declaration) SizeFields(e *codec.Encoder) int {
 func (m *ExtensionRangeOptions_Declaration) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1631,21 +1625,21 @@ func (m *ExtensionRangeOptions_Declaration) AppendFields(e *codec.Encoder, b []b
 		return b
 	}
 	if m.Number != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Number))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Number))
 	}
 	if m.FullName != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.FullName)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.FullName)
 	}
 	if m.Type != nil {
-		b = codec.AppendRawString(append(b, 0x1a), *m.Type)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.Type)
 	}
 	if m.Reserved != nil {
-		b = codec.AppendBool(append(b, 0x28), *m.Reserved)
+		b = codec.AppendBool(b, 5<<3|codec.WireVarint, *m.Reserved)
 	}
 	if m.Repeated != nil {
-		b = codec.AppendBool(append(b, 0x30), *m.Repeated)
+		b = codec.AppendBool(b, 6<<3|codec.WireVarint, *m.Repeated)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -1654,40 +1648,34 @@ func (m *ExtensionRangeOptions_Declaration) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ExtensionRangeOptions_Declaration) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ExtensionRangeOptions_Declaration) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // number
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Number = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // full_name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.FullName = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.FullName, pos = d.NewString(v), end
 		case 3<<3 | codec.WireBytes: // type
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Type = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Type, pos = d.NewString(v), end
 		case 5<<3 | codec.WireVarint: // reserved
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Reserved = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Reserved, pos = d.NewBool(v != 0), end
 		case 6<<3 | codec.WireVarint: // repeated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Repeated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Repeated, pos = d.NewBool(v != 0), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1867,10 +1855,7 @@ func (m *FieldDescriptorProto) GetProto3Optional() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FieldDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FieldDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *FieldDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1897,7 +1882,7 @@ func (m *FieldDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.DefaultValue))
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	if m.OneofIndex != nil {
 		n += 1 + codec.SizeVarint(uint64(*m.OneofIndex))
@@ -1916,7 +1901,9 @@ func (m *FieldDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1925,102 +1912,93 @@ func (m *FieldDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Extendee != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.Extendee)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Extendee)
 	}
 	if m.Number != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.Number))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Number))
 	}
 	if m.Label != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.Label))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.Label))
 	}
 	if m.Type != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.Type))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.Type))
 	}
 	if m.TypeName != nil {
-		b = codec.AppendRawString(append(b, 0x32), *m.TypeName)
+		b = codec.AppendRawString(b, 6<<3|codec.WireBytes, *m.TypeName)
 	}
 	if m.DefaultValue != nil {
-		b = codec.AppendRawString(append(b, 0x3a), *m.DefaultValue)
+		b = codec.AppendRawString(b, 7<<3|codec.WireBytes, *m.DefaultValue)
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x42), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 8<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OneofIndex != nil {
-		b = codec.AppendVarint(append(b, 0x48), uint64(*m.OneofIndex))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.OneofIndex))
 	}
 	if m.JsonName != nil {
-		b = codec.AppendRawString(append(b, 0x52), *m.JsonName)
+		b = codec.AppendRawString(b, 10<<3|codec.WireBytes, *m.JsonName)
 	}
 	if m.Proto3Optional != nil {
-		b = codec.AppendBool(append(b, 0x88, 0x01), *m.Proto3Optional)
+		b = codec.AppendBool(b, 17<<3|codec.WireVarint, *m.Proto3Optional)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FieldDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // extendee
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Extendee = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Extendee, pos = d.NewString(v), end
 		case 3<<3 | codec.WireVarint: // number
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Number = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = d.NewInt32(int32(v)), end
 		case 4<<3 | codec.WireVarint: // label
-			var v FieldDescriptorProto_Label
-			v, pos = codec.ReadEnum[FieldDescriptorProto_Label](b, pos)
-			m.Label = (*FieldDescriptorProto_Label)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Label, pos = (*FieldDescriptorProto_Label)(d.NewInt32(int32(v))), end
 		case 5<<3 | codec.WireVarint: // type
-			var v FieldDescriptorProto_Type
-			v, pos = codec.ReadEnum[FieldDescriptorProto_Type](b, pos)
-			m.Type = (*FieldDescriptorProto_Type)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Type, pos = (*FieldDescriptorProto_Type)(d.NewInt32(int32(v))), end
 		case 6<<3 | codec.WireBytes: // type_name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.TypeName = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.TypeName, pos = d.NewString(v), end
 		case 7<<3 | codec.WireBytes: // default_value
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.DefaultValue = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.DefaultValue, pos = d.NewString(v), end
 		case 8<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		case 9<<3 | codec.WireVarint: // oneof_index
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.OneofIndex = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OneofIndex, pos = d.NewInt32(int32(v)), end
 		case 10<<3 | codec.WireBytes: // json_name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.JsonName = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.JsonName, pos = d.NewString(v), end
 		case 17<<3 | codec.WireVarint: // proto3_optional
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Proto3Optional = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Proto3Optional, pos = d.NewBool(v != 0), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2284,10 +2262,7 @@ func (m *OneofDescriptorProto) GetOptions() *OneofOptions {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *OneofDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *OneofDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *OneofDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2296,7 +2271,7 @@ func (m *OneofDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Name))
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	return n
 }
@@ -2306,7 +2281,9 @@ func (m *OneofDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2315,39 +2292,39 @@ func (m *OneofDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *OneofDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2449,10 +2426,7 @@ func (m *EnumDescriptorProto) GetReservedName() []string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *EnumDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2461,24 +2435,21 @@ func (m *EnumDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Name))
 	}
 	if len(m.Value) > 0 {
-		n += 1 * len(m.Value)
 		for _, v := range m.Value {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	if len(m.ReservedRange) > 0 {
-		n += 1 * len(m.ReservedRange)
 		for _, v := range m.ReservedRange {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.ReservedName) > 0 {
-		n += 1 * len(m.ReservedName)
 		for _, v := range m.ReservedName {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	return n
@@ -2489,7 +2460,9 @@ func (m *EnumDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2498,44 +2471,48 @@ func (m *EnumDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Value) > 0 {
 		for _, v := range m.Value {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.ReservedRange) > 0 {
 		for _, v := range m.ReservedRange {
-			b = e.AppendLeaf(append(b, 0x22), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.ReservedName) > 0 {
 		for _, v := range m.ReservedName {
-			b = codec.AppendRawString(append(b, 0x2a), v)
+			b = codec.AppendRawString(b, 5<<3|codec.WireBytes, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // value
 			m.Value, pos = codec.ReadMessages(d, tag, b, pos, m.Value)
 		case 3<<3 | codec.WireBytes: // options
@@ -2545,13 +2522,13 @@ func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 5<<3 | codec.WireBytes: // reserved_name
 			m.ReservedName, pos = d.ReadRawStrings(tag, b, pos, m.ReservedName)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2640,10 +2617,7 @@ func (m *EnumDescriptorProto_EnumReservedRange) GetEnd() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumDescriptorProto_EnumReservedRange) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumDescriptorProto_EnumReservedRange) SizeFields(e *codec.Encoder) int {
+func (m *EnumDescriptorProto_EnumReservedRange) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2661,7 +2635,7 @@ func (m *EnumDescriptorProto_EnumReservedRange) SizeFields(e *codec.Encoder) int
 func (m *EnumDescriptorProto_EnumReservedRange) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2670,12 +2644,12 @@ func (m *EnumDescriptorProto_EnumReservedRange) AppendFields(e *codec.Encoder, b
 		return b
 	}
 	if m.Start != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Start))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Start))
 	}
 	if m.End != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.End))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.End))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -2684,28 +2658,25 @@ func (m *EnumDescriptorProto_EnumReservedRange) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumDescriptorProto_EnumReservedRange) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *EnumDescriptorProto_EnumReservedRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Start = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Start, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // end
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.End = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.End, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2775,10 +2746,7 @@ func (m *EnumValueDescriptorProto) GetOptions() *EnumValueOptions {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumValueDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumValueDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *EnumValueDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2790,7 +2758,7 @@ func (m *EnumValueDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(*m.Number))
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	return n
 }
@@ -2800,7 +2768,9 @@ func (m *EnumValueDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2809,46 +2779,45 @@ func (m *EnumValueDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []by
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Number != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.Number))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Number))
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumValueDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireVarint: // number
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Number = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Number, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2931,10 +2900,7 @@ func (m *ServiceDescriptorProto) GetOptions() *ServiceOptions {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ServiceDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ServiceDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *ServiceDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2943,13 +2909,12 @@ func (m *ServiceDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Name))
 	}
 	if len(m.Method) > 0 {
-		n += 1 * len(m.Method)
 		for _, v := range m.Method {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	return n
 }
@@ -2959,7 +2924,9 @@ func (m *ServiceDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2968,46 +2935,48 @@ func (m *ServiceDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Method) > 0 {
 		for _, v := range m.Method {
-			b = e.AppendMessage(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ServiceDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // method
 			m.Method, pos = codec.ReadMessages(d, tag, b, pos, m.Method)
 		case 3<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -3123,10 +3092,7 @@ func (m *MethodDescriptorProto) GetServerStreaming() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *MethodDescriptorProto) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *MethodDescriptorProto) SizeFields(e *codec.Encoder) int {
+func (m *MethodDescriptorProto) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3141,7 +3107,7 @@ func (m *MethodDescriptorProto) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.OutputType))
 	}
 	if m.Options != nil {
-		n += 1 + e.SizeMessage(m.Options)
+		n += 1 + codec.SizeBytes(m.Options.Size())
 	}
 	if m.ClientStreaming != nil {
 		n += 2
@@ -3157,7 +3123,9 @@ func (m *MethodDescriptorProto) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3166,67 +3134,63 @@ func (m *MethodDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte 
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.InputType != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.InputType)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.InputType)
 	}
 	if m.OutputType != nil {
-		b = codec.AppendRawString(append(b, 0x1a), *m.OutputType)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.OutputType)
 	}
 	if m.Options != nil {
-		b = e.AppendMessage(append(b, 0x22), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.ClientStreaming != nil {
-		b = codec.AppendBool(append(b, 0x28), *m.ClientStreaming)
+		b = codec.AppendBool(b, 5<<3|codec.WireVarint, *m.ClientStreaming)
 	}
 	if m.ServerStreaming != nil {
-		b = codec.AppendBool(append(b, 0x30), *m.ServerStreaming)
+		b = codec.AppendBool(b, 6<<3|codec.WireVarint, *m.ServerStreaming)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *MethodDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // input_type
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.InputType = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.InputType, pos = d.NewString(v), end
 		case 3<<3 | codec.WireBytes: // output_type
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.OutputType = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.OutputType, pos = d.NewString(v), end
 		case 4<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		case 5<<3 | codec.WireVarint: // client_streaming
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.ClientStreaming = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.ClientStreaming, pos = d.NewBool(v != 0), end
 		case 6<<3 | codec.WireVarint: // server_streaming
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.ServerStreaming = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.ServerStreaming, pos = d.NewBool(v != 0), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -3533,10 +3497,7 @@ func (m *FileOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FileOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FileOptions) SizeFields(e *codec.Encoder) int {
+func (m *FileOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3602,9 +3563,8 @@ func (m *FileOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -3615,7 +3575,9 @@ func (m *FileOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3624,172 +3586,156 @@ func (m *FileOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.JavaPackage != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.JavaPackage)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.JavaPackage)
 	}
 	if m.JavaOuterClassname != nil {
-		b = codec.AppendRawString(append(b, 0x42), *m.JavaOuterClassname)
+		b = codec.AppendRawString(b, 8<<3|codec.WireBytes, *m.JavaOuterClassname)
 	}
 	if m.OptimizeFor != nil {
-		b = codec.AppendVarint(append(b, 0x48), uint64(*m.OptimizeFor))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.OptimizeFor))
 	}
 	if m.JavaMultipleFiles != nil {
-		b = codec.AppendBool(append(b, 0x50), *m.JavaMultipleFiles)
+		b = codec.AppendBool(b, 10<<3|codec.WireVarint, *m.JavaMultipleFiles)
 	}
 	if m.GoPackage != nil {
-		b = codec.AppendRawString(append(b, 0x5a), *m.GoPackage)
+		b = codec.AppendRawString(b, 11<<3|codec.WireBytes, *m.GoPackage)
 	}
 	if m.CcGenericServices != nil {
-		b = codec.AppendBool(append(b, 0x80, 0x01), *m.CcGenericServices)
+		b = codec.AppendBool(b, 16<<3|codec.WireVarint, *m.CcGenericServices)
 	}
 	if m.JavaGenericServices != nil {
-		b = codec.AppendBool(append(b, 0x88, 0x01), *m.JavaGenericServices)
+		b = codec.AppendBool(b, 17<<3|codec.WireVarint, *m.JavaGenericServices)
 	}
 	if m.PyGenericServices != nil {
-		b = codec.AppendBool(append(b, 0x90, 0x01), *m.PyGenericServices)
+		b = codec.AppendBool(b, 18<<3|codec.WireVarint, *m.PyGenericServices)
 	}
 	if m.JavaGenerateEqualsAndHash != nil {
-		b = codec.AppendBool(append(b, 0xa0, 0x01), *m.JavaGenerateEqualsAndHash)
+		b = codec.AppendBool(b, 20<<3|codec.WireVarint, *m.JavaGenerateEqualsAndHash)
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0xb8, 0x01), *m.Deprecated)
+		b = codec.AppendBool(b, 23<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.JavaStringCheckUtf8 != nil {
-		b = codec.AppendBool(append(b, 0xd8, 0x01), *m.JavaStringCheckUtf8)
+		b = codec.AppendBool(b, 27<<3|codec.WireVarint, *m.JavaStringCheckUtf8)
 	}
 	if m.CcEnableArenas != nil {
-		b = codec.AppendBool(append(b, 0xf8, 0x01), *m.CcEnableArenas)
+		b = codec.AppendBool(b, 31<<3|codec.WireVarint, *m.CcEnableArenas)
 	}
 	if m.ObjcClassPrefix != nil {
-		b = codec.AppendRawString(append(b, 0xa2, 0x02), *m.ObjcClassPrefix)
+		b = codec.AppendRawString(b, 36<<3|codec.WireBytes, *m.ObjcClassPrefix)
 	}
 	if m.CsharpNamespace != nil {
-		b = codec.AppendRawString(append(b, 0xaa, 0x02), *m.CsharpNamespace)
+		b = codec.AppendRawString(b, 37<<3|codec.WireBytes, *m.CsharpNamespace)
 	}
 	if m.SwiftPrefix != nil {
-		b = codec.AppendRawString(append(b, 0xba, 0x02), *m.SwiftPrefix)
+		b = codec.AppendRawString(b, 39<<3|codec.WireBytes, *m.SwiftPrefix)
 	}
 	if m.PhpClassPrefix != nil {
-		b = codec.AppendRawString(append(b, 0xc2, 0x02), *m.PhpClassPrefix)
+		b = codec.AppendRawString(b, 40<<3|codec.WireBytes, *m.PhpClassPrefix)
 	}
 	if m.PhpNamespace != nil {
-		b = codec.AppendRawString(append(b, 0xca, 0x02), *m.PhpNamespace)
+		b = codec.AppendRawString(b, 41<<3|codec.WireBytes, *m.PhpNamespace)
 	}
 	if m.PhpMetadataNamespace != nil {
-		b = codec.AppendRawString(append(b, 0xe2, 0x02), *m.PhpMetadataNamespace)
+		b = codec.AppendRawString(b, 44<<3|codec.WireBytes, *m.PhpMetadataNamespace)
 	}
 	if m.RubyPackage != nil {
-		b = codec.AppendRawString(append(b, 0xea, 0x02), *m.RubyPackage)
+		b = codec.AppendRawString(b, 45<<3|codec.WireBytes, *m.RubyPackage)
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x92, 0x03), m.Features)
+		at := len(b) + 2
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 50<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FileOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FileOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *FileOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // java_package
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.JavaPackage = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.JavaPackage, pos = d.NewString(v), end
 		case 8<<3 | codec.WireBytes: // java_outer_classname
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.JavaOuterClassname = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.JavaOuterClassname, pos = d.NewString(v), end
 		case 9<<3 | codec.WireVarint: // optimize_for
-			var v FileOptions_OptimizeMode
-			v, pos = codec.ReadEnum[FileOptions_OptimizeMode](b, pos)
-			m.OptimizeFor = (*FileOptions_OptimizeMode)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OptimizeFor, pos = (*FileOptions_OptimizeMode)(d.NewInt32(int32(v))), end
 		case 10<<3 | codec.WireVarint: // java_multiple_files
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.JavaMultipleFiles = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.JavaMultipleFiles, pos = d.NewBool(v != 0), end
 		case 11<<3 | codec.WireBytes: // go_package
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.GoPackage = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.GoPackage, pos = d.NewString(v), end
 		case 16<<3 | codec.WireVarint: // cc_generic_services
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.CcGenericServices = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.CcGenericServices, pos = d.NewBool(v != 0), end
 		case 17<<3 | codec.WireVarint: // java_generic_services
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.JavaGenericServices = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.JavaGenericServices, pos = d.NewBool(v != 0), end
 		case 18<<3 | codec.WireVarint: // py_generic_services
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.PyGenericServices = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.PyGenericServices, pos = d.NewBool(v != 0), end
 		case 20<<3 | codec.WireVarint: // java_generate_equals_and_hash
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.JavaGenerateEqualsAndHash = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.JavaGenerateEqualsAndHash, pos = d.NewBool(v != 0), end
 		case 23<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 27<<3 | codec.WireVarint: // java_string_check_utf8
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.JavaStringCheckUtf8 = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.JavaStringCheckUtf8, pos = d.NewBool(v != 0), end
 		case 31<<3 | codec.WireVarint: // cc_enable_arenas
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.CcEnableArenas = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.CcEnableArenas, pos = d.NewBool(v != 0), end
 		case 36<<3 | codec.WireBytes: // objc_class_prefix
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.ObjcClassPrefix = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.ObjcClassPrefix, pos = d.NewString(v), end
 		case 37<<3 | codec.WireBytes: // csharp_namespace
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.CsharpNamespace = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.CsharpNamespace, pos = d.NewString(v), end
 		case 39<<3 | codec.WireBytes: // swift_prefix
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.SwiftPrefix = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.SwiftPrefix, pos = d.NewString(v), end
 		case 40<<3 | codec.WireBytes: // php_class_prefix
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.PhpClassPrefix = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.PhpClassPrefix, pos = d.NewString(v), end
 		case 41<<3 | codec.WireBytes: // php_namespace
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.PhpNamespace = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.PhpNamespace, pos = d.NewString(v), end
 		case 44<<3 | codec.WireBytes: // php_metadata_namespace
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.PhpMetadataNamespace = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.PhpMetadataNamespace, pos = d.NewString(v), end
 		case 45<<3 | codec.WireBytes: // ruby_package
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.RubyPackage = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.RubyPackage, pos = d.NewString(v), end
 		case 50<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4053,10 +3999,7 @@ func (m *MessageOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *MessageOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *MessageOptions) SizeFields(e *codec.Encoder) int {
+func (m *MessageOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4080,9 +4023,8 @@ func (m *MessageOptions) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -4093,7 +4035,9 @@ func (m *MessageOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4102,74 +4046,72 @@ func (m *MessageOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.MessageSetWireFormat != nil {
-		b = codec.AppendBool(append(b, 0x08), *m.MessageSetWireFormat)
+		b = codec.AppendBool(b, 1<<3|codec.WireVarint, *m.MessageSetWireFormat)
 	}
 	if m.NoStandardDescriptorAccessor != nil {
-		b = codec.AppendBool(append(b, 0x10), *m.NoStandardDescriptorAccessor)
+		b = codec.AppendBool(b, 2<<3|codec.WireVarint, *m.NoStandardDescriptorAccessor)
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x18), *m.Deprecated)
+		b = codec.AppendBool(b, 3<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.MapEntry != nil {
-		b = codec.AppendBool(append(b, 0x38), *m.MapEntry)
+		b = codec.AppendBool(b, 7<<3|codec.WireVarint, *m.MapEntry)
 	}
 	if m.DeprecatedLegacyJsonFieldConflicts != nil {
-		b = codec.AppendBool(append(b, 0x58), *m.DeprecatedLegacyJsonFieldConflicts)
+		b = codec.AppendBool(b, 11<<3|codec.WireVarint, *m.DeprecatedLegacyJsonFieldConflicts)
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x62), m.Features)
+		at := len(b) + 1
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 12<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *MessageOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *MessageOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *MessageOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // message_set_wire_format
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.MessageSetWireFormat = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.MessageSetWireFormat, pos = d.NewBool(v != 0), end
 		case 2<<3 | codec.WireVarint: // no_standard_descriptor_accessor
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.NoStandardDescriptorAccessor = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.NoStandardDescriptorAccessor, pos = d.NewBool(v != 0), end
 		case 3<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 7<<3 | codec.WireVarint: // map_entry
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.MapEntry = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.MapEntry, pos = d.NewBool(v != 0), end
 		case 11<<3 | codec.WireVarint: // deprecated_legacy_json_field_conflicts
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DeprecatedLegacyJsonFieldConflicts = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DeprecatedLegacyJsonFieldConflicts, pos = d.NewBool(v != 0), end
 		case 12<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4411,10 +4353,7 @@ func (m *FieldOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FieldOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FieldOptions) SizeFields(e *codec.Encoder) int {
+func (m *FieldOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4447,15 +4386,13 @@ func (m *FieldOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeVarint(uint64(*m.Retention))
 	}
 	if len(m.Targets) > 0 {
-		n += 2 * len(m.Targets)
 		for _, v := range m.Targets {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.EditionDefaults) > 0 {
-		n += 2 * len(m.EditionDefaults)
 		for _, v := range m.EditionDefaults {
-			n += codec.SizeBytes(v.Size())
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Features != nil {
@@ -4465,9 +4402,8 @@ func (m *FieldOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.FeatureSupport.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -4478,7 +4414,9 @@ func (m *FieldOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4487,107 +4425,105 @@ func (m *FieldOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Ctype != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Ctype))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Ctype))
 	}
 	if m.Packed != nil {
-		b = codec.AppendBool(append(b, 0x10), *m.Packed)
+		b = codec.AppendBool(b, 2<<3|codec.WireVarint, *m.Packed)
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x18), *m.Deprecated)
+		b = codec.AppendBool(b, 3<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.Lazy != nil {
-		b = codec.AppendBool(append(b, 0x28), *m.Lazy)
+		b = codec.AppendBool(b, 5<<3|codec.WireVarint, *m.Lazy)
 	}
 	if m.Jstype != nil {
-		b = codec.AppendVarint(append(b, 0x30), uint64(*m.Jstype))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, uint64(*m.Jstype))
 	}
 	if m.Weak != nil {
-		b = codec.AppendBool(append(b, 0x50), *m.Weak)
+		b = codec.AppendBool(b, 10<<3|codec.WireVarint, *m.Weak)
 	}
 	if m.UnverifiedLazy != nil {
-		b = codec.AppendBool(append(b, 0x78), *m.UnverifiedLazy)
+		b = codec.AppendBool(b, 15<<3|codec.WireVarint, *m.UnverifiedLazy)
 	}
 	if m.DebugRedact != nil {
-		b = codec.AppendBool(append(b, 0x80, 0x01), *m.DebugRedact)
+		b = codec.AppendBool(b, 16<<3|codec.WireVarint, *m.DebugRedact)
 	}
 	if m.Retention != nil {
-		b = codec.AppendVarint(append(b, 0x88, 0x01), uint64(*m.Retention))
+		b = codec.AppendVarint(b, 17<<3|codec.WireVarint, uint64(*m.Retention))
 	}
 	if len(m.Targets) > 0 {
 		for _, v := range m.Targets {
-			b = codec.AppendVarint(append(b, 0x98, 0x01), uint64(v))
+			b = codec.AppendVarint(b, 19<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.EditionDefaults) > 0 {
 		for _, v := range m.EditionDefaults {
-			b = e.AppendLeaf(append(b, 0xa2, 0x01), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, codec.OpenLeaf(b, 20<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0xaa, 0x01), m.Features)
+		at := len(b) + 2
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 21<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.FeatureSupport != nil {
-		b = e.AppendLeaf(append(b, 0xb2, 0x01), m.FeatureSupport)
+		at := len(b) + 2
+		b = m.FeatureSupport.AppendFields(e, codec.OpenLeaf(b, 22<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FieldOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FieldOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *FieldOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // ctype
-			var v FieldOptions_CType
-			v, pos = codec.ReadEnum[FieldOptions_CType](b, pos)
-			m.Ctype = (*FieldOptions_CType)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Ctype, pos = (*FieldOptions_CType)(d.NewInt32(int32(v))), end
 		case 2<<3 | codec.WireVarint: // packed
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Packed = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Packed, pos = d.NewBool(v != 0), end
 		case 3<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 5<<3 | codec.WireVarint: // lazy
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Lazy = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Lazy, pos = d.NewBool(v != 0), end
 		case 6<<3 | codec.WireVarint: // jstype
-			var v FieldOptions_JSType
-			v, pos = codec.ReadEnum[FieldOptions_JSType](b, pos)
-			m.Jstype = (*FieldOptions_JSType)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Jstype, pos = (*FieldOptions_JSType)(d.NewInt32(int32(v))), end
 		case 10<<3 | codec.WireVarint: // weak
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Weak = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Weak, pos = d.NewBool(v != 0), end
 		case 15<<3 | codec.WireVarint: // unverified_lazy
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.UnverifiedLazy = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.UnverifiedLazy, pos = d.NewBool(v != 0), end
 		case 16<<3 | codec.WireVarint: // debug_redact
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DebugRedact = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DebugRedact, pos = d.NewBool(v != 0), end
 		case 17<<3 | codec.WireVarint: // retention
-			var v FieldOptions_OptionRetention
-			v, pos = codec.ReadEnum[FieldOptions_OptionRetention](b, pos)
-			m.Retention = (*FieldOptions_OptionRetention)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Retention, pos = (*FieldOptions_OptionRetention)(d.NewInt32(int32(v))), end
 		case 19<<3 | codec.WireBytes: // targets
 			m.Targets, pos = codec.ReadPackedVarint(d, b, pos, m.Targets)
 		case 19<<3 | codec.WireVarint: // targets
-			m.Targets, pos = codec.ReadUnpacked(d, tag, b, pos, m.Targets, codec.ReadEnum[FieldOptions_OptionTargetType])
+			m.Targets, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Targets)
 		case 20<<3 | codec.WireBytes: // edition_defaults
 			m.EditionDefaults, pos = codec.ReadMessages(d, tag, b, pos, m.EditionDefaults)
 		case 21<<3 | codec.WireBytes: // features
@@ -4597,13 +4533,13 @@ func (m *FieldOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4916,10 +4852,7 @@ func (m *FieldOptions_EditionDefault) GetValue() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FieldOptions_EditionDefault) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FieldOptions_EditionDefault) SizeFields(e *codec.Encoder) int {
+func (m *FieldOptions_EditionDefault) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4937,7 +4870,7 @@ func (m *FieldOptions_EditionDefault) SizeFields(e *codec.Encoder) int {
 func (m *FieldOptions_EditionDefault) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4946,12 +4879,12 @@ func (m *FieldOptions_EditionDefault) AppendFields(e *codec.Encoder, b []byte) [
 		return b
 	}
 	if m.Value != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.Value)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Value)
 	}
 	if m.Edition != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.Edition))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Edition))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -4960,28 +4893,25 @@ func (m *FieldOptions_EditionDefault) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FieldOptions_EditionDefault) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FieldOptions_EditionDefault) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // value
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Value = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Value, pos = d.NewString(v), end
 		case 3<<3 | codec.WireVarint: // edition
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.Edition = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Edition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -5069,10 +4999,7 @@ func (m *FieldOptions_FeatureSupport) GetEditionRemoved() Edition {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FieldOptions_FeatureSupport) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FieldOptions_FeatureSupport) SizeFields(e *codec.Encoder) int {
+func (m *FieldOptions_FeatureSupport) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5096,7 +5023,7 @@ func (m *FieldOptions_FeatureSupport) SizeFields(e *codec.Encoder) int {
 func (m *FieldOptions_FeatureSupport) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5105,18 +5032,18 @@ func (m *FieldOptions_FeatureSupport) AppendFields(e *codec.Encoder, b []byte) [
 		return b
 	}
 	if m.EditionIntroduced != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.EditionIntroduced))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.EditionIntroduced))
 	}
 	if m.EditionDeprecated != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.EditionDeprecated))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.EditionDeprecated))
 	}
 	if m.DeprecationWarning != nil {
-		b = codec.AppendRawString(append(b, 0x1a), *m.DeprecationWarning)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.DeprecationWarning)
 	}
 	if m.EditionRemoved != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.EditionRemoved))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.EditionRemoved))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -5125,36 +5052,31 @@ func (m *FieldOptions_FeatureSupport) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FieldOptions_FeatureSupport) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FieldOptions_FeatureSupport) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // edition_introduced
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.EditionIntroduced = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.EditionIntroduced, pos = (*Edition)(d.NewInt32(int32(v))), end
 		case 2<<3 | codec.WireVarint: // edition_deprecated
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.EditionDeprecated = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.EditionDeprecated, pos = (*Edition)(d.NewInt32(int32(v))), end
 		case 3<<3 | codec.WireBytes: // deprecation_warning
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.DeprecationWarning = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.DeprecationWarning, pos = d.NewString(v), end
 		case 4<<3 | codec.WireVarint: // edition_removed
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.EditionRemoved = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.EditionRemoved, pos = (*Edition)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -5225,10 +5147,7 @@ func (m *OneofOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *OneofOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *OneofOptions) SizeFields(e *codec.Encoder) int {
+func (m *OneofOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5237,9 +5156,8 @@ func (m *OneofOptions) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -5250,7 +5168,9 @@ func (m *OneofOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5259,39 +5179,42 @@ func (m *OneofOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Features)
+		at := len(b) + 1
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *OneofOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *OneofOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *OneofOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5410,10 +5333,7 @@ func (m *EnumOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumOptions) SizeFields(e *codec.Encoder) int {
+func (m *EnumOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5431,9 +5351,8 @@ func (m *EnumOptions) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -5444,7 +5363,9 @@ func (m *EnumOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5453,60 +5374,60 @@ func (m *EnumOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.AllowAlias != nil {
-		b = codec.AppendBool(append(b, 0x10), *m.AllowAlias)
+		b = codec.AppendBool(b, 2<<3|codec.WireVarint, *m.AllowAlias)
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x18), *m.Deprecated)
+		b = codec.AppendBool(b, 3<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.DeprecatedLegacyJsonFieldConflicts != nil {
-		b = codec.AppendBool(append(b, 0x30), *m.DeprecatedLegacyJsonFieldConflicts)
+		b = codec.AppendBool(b, 6<<3|codec.WireVarint, *m.DeprecatedLegacyJsonFieldConflicts)
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x3a), m.Features)
+		at := len(b) + 1
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 7<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *EnumOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireVarint: // allow_alias
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.AllowAlias = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.AllowAlias, pos = d.NewBool(v != 0), end
 		case 3<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 6<<3 | codec.WireVarint: // deprecated_legacy_json_field_conflicts
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DeprecatedLegacyJsonFieldConflicts = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DeprecatedLegacyJsonFieldConflicts, pos = d.NewBool(v != 0), end
 		case 7<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5624,10 +5545,7 @@ func (m *EnumValueOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumValueOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumValueOptions) SizeFields(e *codec.Encoder) int {
+func (m *EnumValueOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5645,9 +5563,8 @@ func (m *EnumValueOptions) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.FeatureSupport.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -5658,7 +5575,9 @@ func (m *EnumValueOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5667,58 +5586,61 @@ func (m *EnumValueOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x08), *m.Deprecated)
+		b = codec.AppendBool(b, 1<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Features)
+		at := len(b) + 1
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.DebugRedact != nil {
-		b = codec.AppendBool(append(b, 0x18), *m.DebugRedact)
+		b = codec.AppendBool(b, 3<<3|codec.WireVarint, *m.DebugRedact)
 	}
 	if m.FeatureSupport != nil {
-		b = e.AppendLeaf(append(b, 0x22), m.FeatureSupport)
+		at := len(b) + 1
+		b = m.FeatureSupport.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumValueOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 2<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 3<<3 | codec.WireVarint: // debug_redact
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DebugRedact = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DebugRedact, pos = d.NewBool(v != 0), end
 		case 4<<3 | codec.WireBytes: // feature_support
 			m.FeatureSupport, pos = codec.ReadMessage(d, b, pos, m.FeatureSupport)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5816,10 +5738,7 @@ func (m *ServiceOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ServiceOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ServiceOptions) SizeFields(e *codec.Encoder) int {
+func (m *ServiceOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5831,9 +5750,8 @@ func (m *ServiceOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -5844,7 +5762,9 @@ func (m *ServiceOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5853,46 +5773,48 @@ func (m *ServiceOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x88, 0x02), *m.Deprecated)
+		b = codec.AppendBool(b, 33<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x92, 0x02), m.Features)
+		at := len(b) + 2
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 34<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ServiceOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ServiceOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *ServiceOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 33<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 34<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5994,10 +5916,7 @@ func (m *MethodOptions) GetUninterpretedOption() []*UninterpretedOption {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *MethodOptions) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *MethodOptions) SizeFields(e *codec.Encoder) int {
+func (m *MethodOptions) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6012,9 +5931,8 @@ func (m *MethodOptions) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.Features.Size())
 	}
 	if len(m.UninterpretedOption) > 0 {
-		n += 2 * len(m.UninterpretedOption)
 		for _, v := range m.UninterpretedOption {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -6025,7 +5943,9 @@ func (m *MethodOptions) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6034,53 +5954,54 @@ func (m *MethodOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Deprecated != nil {
-		b = codec.AppendBool(append(b, 0x88, 0x02), *m.Deprecated)
+		b = codec.AppendBool(b, 33<<3|codec.WireVarint, *m.Deprecated)
 	}
 	if m.IdempotencyLevel != nil {
-		b = codec.AppendVarint(append(b, 0x90, 0x02), uint64(*m.IdempotencyLevel))
+		b = codec.AppendVarint(b, 34<<3|codec.WireVarint, uint64(*m.IdempotencyLevel))
 	}
 	if m.Features != nil {
-		b = e.AppendLeaf(append(b, 0x9a, 0x02), m.Features)
+		at := len(b) + 2
+		b = m.Features.AppendFields(e, codec.OpenLeaf(b, 35<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.UninterpretedOption) > 0 {
 		for _, v := range m.UninterpretedOption {
-			b = e.AppendMessage(append(b, 0xba, 0x3e), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 999<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *MethodOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *MethodOptions) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *MethodOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 33<<3 | codec.WireVarint: // deprecated
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.Deprecated = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 34<<3 | codec.WireVarint: // idempotency_level
-			var v MethodOptions_IdempotencyLevel
-			v, pos = codec.ReadEnum[MethodOptions_IdempotencyLevel](b, pos)
-			m.IdempotencyLevel = (*MethodOptions_IdempotencyLevel)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.IdempotencyLevel, pos = (*MethodOptions_IdempotencyLevel)(d.NewInt32(int32(v))), end
 		case 35<<3 | codec.WireBytes: // features
 			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6249,18 +6170,14 @@ func (m *UninterpretedOption) GetAggregateValue() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UninterpretedOption) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UninterpretedOption) SizeFields(e *codec.Encoder) int {
+func (m *UninterpretedOption) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Name) > 0 {
-		n += 1 * len(m.Name)
 		for _, v := range m.Name {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.IdentifierValue != nil {
@@ -6291,7 +6208,7 @@ func (m *UninterpretedOption) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6301,73 +6218,69 @@ func (m *UninterpretedOption) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Name) > 0 {
 		for _, v := range m.Name {
-			b = e.AppendLeaf(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.IdentifierValue != nil {
-		b = codec.AppendRawString(append(b, 0x1a), *m.IdentifierValue)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.IdentifierValue)
 	}
 	if m.PositiveIntValue != nil {
-		b = codec.AppendVarint(append(b, 0x20), *m.PositiveIntValue)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, *m.PositiveIntValue)
 	}
 	if m.NegativeIntValue != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.NegativeIntValue))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.NegativeIntValue))
 	}
 	if m.DoubleValue != nil {
-		b = codec.AppendDouble(append(b, 0x31), *m.DoubleValue)
+		b = codec.AppendFixed64(b, 6<<3|codec.WireFixed64, math.Float64bits(*m.DoubleValue))
 	}
 	if m.StringValue != nil {
-		b = codec.AppendBytes(append(b, 0x3a), m.StringValue)
+		b = codec.AppendBytes(b, 7<<3|codec.WireBytes, m.StringValue)
 	}
 	if m.AggregateValue != nil {
-		b = codec.AppendRawString(append(b, 0x42), *m.AggregateValue)
+		b = codec.AppendRawString(b, 8<<3|codec.WireBytes, *m.AggregateValue)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UninterpretedOption) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UninterpretedOption) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *UninterpretedOption) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // name
 			m.Name, pos = codec.ReadMessages(d, tag, b, pos, m.Name)
 		case 3<<3 | codec.WireBytes: // identifier_value
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.IdentifierValue = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.IdentifierValue, pos = d.NewString(v), end
 		case 4<<3 | codec.WireVarint: // positive_int_value
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.PositiveIntValue = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.PositiveIntValue, pos = d.NewUint64(v), end
 		case 5<<3 | codec.WireVarint: // negative_int_value
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.NegativeIntValue = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.NegativeIntValue, pos = d.NewInt64(int64(v)), end
 		case 6<<3 | codec.WireFixed64: // double_value
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.DoubleValue = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.DoubleValue, pos = d.NewFloat64(v), end
 		case 7<<3 | codec.WireBytes: // string_value
 			m.StringValue, pos = d.ReadPresentBytes(b, pos)
 		case 8<<3 | codec.WireBytes: // aggregate_value
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.AggregateValue = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.AggregateValue, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6456,10 +6369,7 @@ func (m *UninterpretedOption_NamePart) GetIsExtension() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UninterpretedOption_NamePart) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UninterpretedOption_NamePart) SizeFields(e *codec.Encoder) int {
+func (m *UninterpretedOption_NamePart) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6480,7 +6390,7 @@ func (m *UninterpretedOption_NamePart) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6489,12 +6399,12 @@ func (m *UninterpretedOption_NamePart) AppendFields(e *codec.Encoder, b []byte) 
 		return b
 	}
 	if m.NamePart != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.NamePart)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.NamePart)
 	}
 	if m.IsExtension != nil {
-		b = codec.AppendBool(append(b, 0x10), *m.IsExtension)
+		b = codec.AppendBool(b, 2<<3|codec.WireVarint, *m.IsExtension)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6503,29 +6413,26 @@ func (m *UninterpretedOption_NamePart) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UninterpretedOption_NamePart) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *UninterpretedOption_NamePart) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name_part
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.NamePart = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.NamePart, pos = d.NewString(v), end
 		case 2<<3 | codec.WireVarint: // is_extension
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.IsExtension = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.IsExtension, pos = d.NewBool(v != 0), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6641,10 +6548,7 @@ func (m *FeatureSet) GetJsonFormat() FeatureSet_JsonFormat {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FeatureSet) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FeatureSet) SizeFields(e *codec.Encoder) int {
+func (m *FeatureSet) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6674,7 +6578,7 @@ func (m *FeatureSet) SizeFields(e *codec.Encoder) int {
 func (m *FeatureSet) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6683,68 +6587,61 @@ func (m *FeatureSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.FieldPresence != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.FieldPresence))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.FieldPresence))
 	}
 	if m.EnumType != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.EnumType))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.EnumType))
 	}
 	if m.RepeatedFieldEncoding != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.RepeatedFieldEncoding))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.RepeatedFieldEncoding))
 	}
 	if m.Utf8Validation != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.Utf8Validation))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.Utf8Validation))
 	}
 	if m.MessageEncoding != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.MessageEncoding))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.MessageEncoding))
 	}
 	if m.JsonFormat != nil {
-		b = codec.AppendVarint(append(b, 0x30), uint64(*m.JsonFormat))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, uint64(*m.JsonFormat))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FeatureSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FeatureSet) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FeatureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // field_presence
-			var v FeatureSet_FieldPresence
-			v, pos = codec.ReadEnum[FeatureSet_FieldPresence](b, pos)
-			m.FieldPresence = (*FeatureSet_FieldPresence)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldPresence, pos = (*FeatureSet_FieldPresence)(d.NewInt32(int32(v))), end
 		case 2<<3 | codec.WireVarint: // enum_type
-			var v FeatureSet_EnumType
-			v, pos = codec.ReadEnum[FeatureSet_EnumType](b, pos)
-			m.EnumType = (*FeatureSet_EnumType)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.EnumType, pos = (*FeatureSet_EnumType)(d.NewInt32(int32(v))), end
 		case 3<<3 | codec.WireVarint: // repeated_field_encoding
-			var v FeatureSet_RepeatedFieldEncoding
-			v, pos = codec.ReadEnum[FeatureSet_RepeatedFieldEncoding](b, pos)
-			m.RepeatedFieldEncoding = (*FeatureSet_RepeatedFieldEncoding)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.RepeatedFieldEncoding, pos = (*FeatureSet_RepeatedFieldEncoding)(d.NewInt32(int32(v))), end
 		case 4<<3 | codec.WireVarint: // utf8_validation
-			var v FeatureSet_Utf8Validation
-			v, pos = codec.ReadEnum[FeatureSet_Utf8Validation](b, pos)
-			m.Utf8Validation = (*FeatureSet_Utf8Validation)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Utf8Validation, pos = (*FeatureSet_Utf8Validation)(d.NewInt32(int32(v))), end
 		case 5<<3 | codec.WireVarint: // message_encoding
-			var v FeatureSet_MessageEncoding
-			v, pos = codec.ReadEnum[FeatureSet_MessageEncoding](b, pos)
-			m.MessageEncoding = (*FeatureSet_MessageEncoding)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.MessageEncoding, pos = (*FeatureSet_MessageEncoding)(d.NewInt32(int32(v))), end
 		case 6<<3 | codec.WireVarint: // json_format
-			var v FeatureSet_JsonFormat
-			v, pos = codec.ReadEnum[FeatureSet_JsonFormat](b, pos)
-			m.JsonFormat = (*FeatureSet_JsonFormat)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.JsonFormat, pos = (*FeatureSet_JsonFormat)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7080,18 +6977,14 @@ func (m *FeatureSetDefaults) GetMaximumEdition() Edition {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FeatureSetDefaults) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FeatureSetDefaults) SizeFields(e *codec.Encoder) int {
+func (m *FeatureSetDefaults) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Defaults) > 0 {
-		n += 1 * len(m.Defaults)
 		for _, v := range m.Defaults {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.MinimumEdition != nil {
@@ -7105,7 +6998,9 @@ func (m *FeatureSetDefaults) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *FeatureSetDefaults) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7115,46 +7010,45 @@ func (m *FeatureSetDefaults) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Defaults) > 0 {
 		for _, v := range m.Defaults {
-			b = e.AppendMessage(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.MinimumEdition != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.MinimumEdition))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.MinimumEdition))
 	}
 	if m.MaximumEdition != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.MaximumEdition))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.MaximumEdition))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FeatureSetDefaults) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FeatureSetDefaults) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FeatureSetDefaults) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // defaults
 			m.Defaults, pos = codec.ReadMessages(d, tag, b, pos, m.Defaults)
 		case 4<<3 | codec.WireVarint: // minimum_edition
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.MinimumEdition = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.MinimumEdition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		case 5<<3 | codec.WireVarint: // maximum_edition
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.MaximumEdition = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.MaximumEdition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7233,10 +7127,7 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetFixedFeatures() *Featur
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FeatureSetDefaults_FeatureSetEditionDefault) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FeatureSetDefaults_FeatureSetEditionDefault) SizeFields(e *codec.Encoder) int {
+func (m *FeatureSetDefaults_FeatureSetEditionDefault) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7257,7 +7148,7 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) SizeFields(e *codec.Encode
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7266,15 +7157,19 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) AppendFields(e *codec.Enco
 		return b
 	}
 	if m.Edition != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.Edition))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Edition))
 	}
 	if m.OverridableFeatures != nil {
-		b = e.AppendLeaf(append(b, 0x22), m.OverridableFeatures)
+		at := len(b) + 1
+		b = m.OverridableFeatures.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.FixedFeatures != nil {
-		b = e.AppendLeaf(append(b, 0x2a), m.FixedFeatures)
+		at := len(b) + 1
+		b = m.FixedFeatures.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -7283,28 +7178,26 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) Unmarshal(b []byte) error 
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FeatureSetDefaults_FeatureSetEditionDefault) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FeatureSetDefaults_FeatureSetEditionDefault) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 3<<3 | codec.WireVarint: // edition
-			var v Edition
-			v, pos = codec.ReadEnum[Edition](b, pos)
-			m.Edition = (*Edition)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Edition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		case 4<<3 | codec.WireBytes: // overridable_features
 			m.OverridableFeatures, pos = codec.ReadMessage(d, b, pos, m.OverridableFeatures)
 		case 5<<3 | codec.WireBytes: // fixed_features
 			m.FixedFeatures, pos = codec.ReadMessage(d, b, pos, m.FixedFeatures)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7409,18 +7302,14 @@ func (m *SourceCodeInfo) GetLocation() []*SourceCodeInfo_Location {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *SourceCodeInfo) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *SourceCodeInfo) SizeFields(e *codec.Encoder) int {
+func (m *SourceCodeInfo) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Location) > 0 {
-		n += 1 * len(m.Location)
 		for _, v := range m.Location {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -7430,7 +7319,7 @@ func (m *SourceCodeInfo) SizeFields(e *codec.Encoder) int {
 func (m *SourceCodeInfo) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7440,32 +7329,33 @@ func (m *SourceCodeInfo) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Location) > 0 {
 		for _, v := range m.Location {
-			b = e.AppendLeaf(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *SourceCodeInfo) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *SourceCodeInfo) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *SourceCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // location
 			m.Location, pos = codec.ReadMessages(d, tag, b, pos, m.Location)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7635,10 +7525,7 @@ func (m *SourceCodeInfo_Location) GetLeadingDetachedComments() []string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *SourceCodeInfo_Location) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *SourceCodeInfo_Location) SizeFields(e *codec.Encoder) int {
+func (m *SourceCodeInfo_Location) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7656,9 +7543,8 @@ func (m *SourceCodeInfo_Location) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.TrailingComments))
 	}
 	if len(m.LeadingDetachedComments) > 0 {
-		n += 1 * len(m.LeadingDetachedComments)
 		for _, v := range m.LeadingDetachedComments {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	return n
@@ -7668,7 +7554,7 @@ func (m *SourceCodeInfo_Location) SizeFields(e *codec.Encoder) int {
 func (m *SourceCodeInfo_Location) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7677,61 +7563,58 @@ func (m *SourceCodeInfo_Location) AppendFields(e *codec.Encoder, b []byte) []byt
 		return b
 	}
 	if len(m.Path) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x0a), m.Path)
+		b = codec.AppendPackedVarint(b, 1<<3|codec.WireBytes, m.Path)
 	}
 	if len(m.Span) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x12), m.Span)
+		b = codec.AppendPackedVarint(b, 2<<3|codec.WireBytes, m.Span)
 	}
 	if m.LeadingComments != nil {
-		b = codec.AppendRawString(append(b, 0x1a), *m.LeadingComments)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.LeadingComments)
 	}
 	if m.TrailingComments != nil {
-		b = codec.AppendRawString(append(b, 0x22), *m.TrailingComments)
+		b = codec.AppendRawString(b, 4<<3|codec.WireBytes, *m.TrailingComments)
 	}
 	if len(m.LeadingDetachedComments) > 0 {
 		for _, v := range m.LeadingDetachedComments {
-			b = codec.AppendRawString(append(b, 0x32), v)
+			b = codec.AppendRawString(b, 6<<3|codec.WireBytes, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *SourceCodeInfo_Location) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *SourceCodeInfo_Location) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *SourceCodeInfo_Location) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // path
 			m.Path, pos = codec.ReadPackedVarint(d, b, pos, m.Path)
 		case 1<<3 | codec.WireVarint: // path
-			m.Path, pos = codec.ReadUnpacked(d, tag, b, pos, m.Path, codec.ReadInt32)
+			m.Path, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Path)
 		case 2<<3 | codec.WireBytes: // span
 			m.Span, pos = codec.ReadPackedVarint(d, b, pos, m.Span)
 		case 2<<3 | codec.WireVarint: // span
-			m.Span, pos = codec.ReadUnpacked(d, tag, b, pos, m.Span, codec.ReadInt32)
+			m.Span, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Span)
 		case 3<<3 | codec.WireBytes: // leading_comments
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.LeadingComments = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.LeadingComments, pos = d.NewString(v), end
 		case 4<<3 | codec.WireBytes: // trailing_comments
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.TrailingComments = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.TrailingComments, pos = d.NewString(v), end
 		case 6<<3 | codec.WireBytes: // leading_detached_comments
 			m.LeadingDetachedComments, pos = d.ReadRawStrings(tag, b, pos, m.LeadingDetachedComments)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7795,18 +7678,14 @@ func (m *GeneratedCodeInfo) GetAnnotation() []*GeneratedCodeInfo_Annotation {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GeneratedCodeInfo) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GeneratedCodeInfo) SizeFields(e *codec.Encoder) int {
+func (m *GeneratedCodeInfo) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Annotation) > 0 {
-		n += 1 * len(m.Annotation)
 		for _, v := range m.Annotation {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -7816,7 +7695,7 @@ func (m *GeneratedCodeInfo) SizeFields(e *codec.Encoder) int {
 func (m *GeneratedCodeInfo) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7826,32 +7705,33 @@ func (m *GeneratedCodeInfo) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Annotation) > 0 {
 		for _, v := range m.Annotation {
-			b = e.AppendLeaf(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GeneratedCodeInfo) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GeneratedCodeInfo) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GeneratedCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // annotation
 			m.Annotation, pos = codec.ReadMessages(d, tag, b, pos, m.Annotation)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7943,10 +7823,7 @@ func (m *GeneratedCodeInfo_Annotation) GetSemantic() GeneratedCodeInfo_Annotatio
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GeneratedCodeInfo_Annotation) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GeneratedCodeInfo_Annotation) SizeFields(e *codec.Encoder) int {
+func (m *GeneratedCodeInfo_Annotation) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7973,7 +7850,7 @@ func (m *GeneratedCodeInfo_Annotation) SizeFields(e *codec.Encoder) int {
 func (m *GeneratedCodeInfo_Annotation) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7982,21 +7859,21 @@ func (m *GeneratedCodeInfo_Annotation) AppendFields(e *codec.Encoder, b []byte) 
 		return b
 	}
 	if len(m.Path) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x0a), m.Path)
+		b = codec.AppendPackedVarint(b, 1<<3|codec.WireBytes, m.Path)
 	}
 	if m.SourceFile != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.SourceFile)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.SourceFile)
 	}
 	if m.Begin != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.Begin))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Begin))
 	}
 	if m.End != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.End))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.End))
 	}
 	if m.Semantic != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.Semantic))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.Semantic))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -8005,40 +7882,35 @@ func (m *GeneratedCodeInfo_Annotation) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GeneratedCodeInfo_Annotation) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GeneratedCodeInfo_Annotation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // path
 			m.Path, pos = codec.ReadPackedVarint(d, b, pos, m.Path)
 		case 1<<3 | codec.WireVarint: // path
-			m.Path, pos = codec.ReadUnpacked(d, tag, b, pos, m.Path, codec.ReadInt32)
+			m.Path, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Path)
 		case 2<<3 | codec.WireBytes: // source_file
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.SourceFile = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.SourceFile, pos = d.NewString(v), end
 		case 3<<3 | codec.WireVarint: // begin
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Begin = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Begin, pos = d.NewInt32(int32(v)), end
 		case 4<<3 | codec.WireVarint: // end
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.End = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.End, pos = d.NewInt32(int32(v)), end
 		case 5<<3 | codec.WireVarint: // semantic
-			var v GeneratedCodeInfo_Annotation_Semantic
-			v, pos = codec.ReadEnum[GeneratedCodeInfo_Annotation_Semantic](b, pos)
-			m.Semantic = (*GeneratedCodeInfo_Annotation_Semantic)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Semantic, pos = (*GeneratedCodeInfo_Annotation_Semantic)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -79,10 +79,7 @@ func (m *Small) GetNote() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Small) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Small) SizeFields(e *codec.Encoder) int {
+func (m *Small) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -99,7 +96,7 @@ func (m *Small) SizeFields(e *codec.Encoder) int {
 	if m.Active {
 		n += 2
 	}
-	if m.Ratio != 0 || math.Signbit(m.Ratio) {
+	if math.Float64bits(m.Ratio) != 0 {
 		n += 9
 	}
 	if m.Note != "" {
@@ -112,7 +109,7 @@ func (m *Small) SizeFields(e *codec.Encoder) int {
 func (m *Small) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -121,56 +118,57 @@ func (m *Small) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Id != 0 {
-		b = codec.AppendVarint(append(b, 0x10), m.Id)
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, m.Id)
 	}
 	if m.Count != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.Count))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.Count))
 	}
 	if m.Active {
-		b = codec.AppendBool(append(b, 0x20), m.Active)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, 1)
 	}
-	if m.Ratio != 0 || math.Signbit(m.Ratio) {
-		b = codec.AppendDouble(append(b, 0x29), m.Ratio)
+	if math.Float64bits(m.Ratio) != 0 {
+		b = codec.AppendFixed64(b, 5<<3|codec.WireFixed64, math.Float64bits(m.Ratio))
 	}
 	if m.Note != "" {
-		b = e.AppendString(append(b, 0x32), m.Note)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.Note)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Small) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Small) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Small) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireVarint: // id
-			m.Id, pos = codec.ReadUint64(b, pos)
+			m.Id, pos = codec.ReadVarint(b, pos)
 		case 3<<3 | codec.WireVarint: // count
-			m.Count, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Count, pos = int32(v), end
 		case 4<<3 | codec.WireVarint: // active
-			m.Active, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Active, pos = v != 0, end
 		case 5<<3 | codec.WireFixed64: // ratio
 			m.Ratio, pos = codec.ReadDouble(b, pos)
 		case 6<<3 | codec.WireBytes: // note
 			m.Note, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -224,18 +222,14 @@ func (m *Batch) GetItems() []*Item {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Batch) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Batch) SizeFields(e *codec.Encoder) int {
+func (m *Batch) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Items) > 0 {
-		n += 1 * len(m.Items)
 		for _, v := range m.Items {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -243,7 +237,9 @@ func (m *Batch) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Batch) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -253,32 +249,33 @@ func (m *Batch) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Items) > 0 {
 		for _, v := range m.Items {
-			b = e.AppendMessage(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Batch) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Batch) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Batch) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // items
 			m.Items, pos = codec.ReadMessages(d, tag, b, pos, m.Items)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -360,10 +357,7 @@ func (m *Item) GetRank() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Item) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Item) SizeFields(e *codec.Encoder) int {
+func (m *Item) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -378,9 +372,8 @@ func (m *Item) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.At.Size())
 	}
 	if len(m.Tags) > 0 {
-		n += 1 * len(m.Tags)
 		for _, v := range m.Tags {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	if m.Rank != nil {
@@ -393,7 +386,7 @@ func (m *Item) SizeFields(e *codec.Encoder) int {
 func (m *Item) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -402,37 +395,38 @@ func (m *Item) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Id != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Id)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Id)
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x12), m.Name)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Name)
 	}
 	if m.At != nil {
-		b = e.AppendLeaf(append(b, 0x1a), m.At)
+		at := len(b) + 1
+		b = m.At.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Tags) > 0 {
 		for _, v := range m.Tags {
-			b = e.AppendString(append(b, 0x22), v)
+			b = e.AppendString(b, 4<<3|codec.WireBytes, v)
 		}
 	}
 	if m.Rank != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.Rank))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.Rank))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Item) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Item) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Item) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // id
-			m.Id, pos = codec.ReadUint64(b, pos)
+			m.Id, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // at
@@ -440,17 +434,16 @@ func (m *Item) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 4<<3 | codec.WireBytes: // tags
 			m.Tags, pos = d.ReadStrings(tag, b, pos, m.Tags)
 		case 5<<3 | codec.WireVarint: // rank
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Rank = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Rank, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -522,18 +515,15 @@ func (m *Point) GetLabel() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Point) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Point) SizeFields(e *codec.Encoder) int {
+func (m *Point) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.X != 0 || math.Signbit(m.X) {
+	if math.Float64bits(m.X) != 0 {
 		n += 9
 	}
-	if m.Y != 0 || math.Signbit(m.Y) {
+	if math.Float64bits(m.Y) != 0 {
 		n += 9
 	}
 	if m.Label != "" {
@@ -546,7 +536,7 @@ func (m *Point) SizeFields(e *codec.Encoder) int {
 func (m *Point) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -554,27 +544,26 @@ func (m *Point) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.X != 0 || math.Signbit(m.X) {
-		b = codec.AppendDouble(append(b, 0x09), m.X)
+	if math.Float64bits(m.X) != 0 {
+		b = codec.AppendFixed64(b, 1<<3|codec.WireFixed64, math.Float64bits(m.X))
 	}
-	if m.Y != 0 || math.Signbit(m.Y) {
-		b = codec.AppendDouble(append(b, 0x11), m.Y)
+	if math.Float64bits(m.Y) != 0 {
+		b = codec.AppendFixed64(b, 2<<3|codec.WireFixed64, math.Float64bits(m.Y))
 	}
 	if m.Label != "" {
-		b = e.AppendString(append(b, 0x1a), m.Label)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, m.Label)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Point) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Point) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Point) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // x
 			m.X, pos = codec.ReadDouble(b, pos)
@@ -583,13 +572,13 @@ func (m *Point) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // label
 			m.Label, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -656,10 +645,7 @@ func (m *Deep) GetChild() *Deep {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Deep) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Deep) SizeFields(e *codec.Encoder) int {
+func (m *Deep) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -671,14 +657,16 @@ func (m *Deep) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Name))
 	}
 	if m.Child != nil {
-		n += 1 + e.SizeMessage(m.Child)
+		n += 1 + codec.SizeBytes(m.Child.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Deep) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -687,41 +675,43 @@ func (m *Deep) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Level != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Level))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Level))
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x12), m.Name)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Name)
 	}
 	if m.Child != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Child)
+		at := len(b) + 1
+		b = m.Child.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Deep) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Deep) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Deep) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // level
-			m.Level, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Level, pos = int32(v), end
 		case 2<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // child
 			m.Child, pos = codec.ReadMessage(d, b, pos, m.Child)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -773,10 +763,7 @@ func (m *Varints) GetValues() []uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Varints) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Varints) SizeFields(e *codec.Encoder) int {
+func (m *Varints) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -791,7 +778,7 @@ func (m *Varints) SizeFields(e *codec.Encoder) int {
 func (m *Varints) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -800,33 +787,32 @@ func (m *Varints) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Values) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x0a), m.Values)
+		b = codec.AppendPackedVarint(b, 1<<3|codec.WireBytes, m.Values)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Varints) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Varints) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Varints) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // values
 			m.Values, pos = codec.ReadPackedVarint(d, b, pos, m.Values)
 		case 1<<3 | codec.WireVarint: // values
-			m.Values, pos = codec.ReadUnpacked(d, tag, b, pos, m.Values, codec.ReadUint64)
+			m.Values, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Values)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -876,10 +862,7 @@ func (m *Doubles) GetValues() []float64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Doubles) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Doubles) SizeFields(e *codec.Encoder) int {
+func (m *Doubles) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -894,7 +877,7 @@ func (m *Doubles) SizeFields(e *codec.Encoder) int {
 func (m *Doubles) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -903,33 +886,32 @@ func (m *Doubles) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Values) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x0a), m.Values)
+		b = codec.AppendPackedFixed(b, 1<<3|codec.WireBytes, m.Values)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Doubles) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Doubles) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Doubles) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // values
 			m.Values, pos = codec.ReadPackedFixed(d, b, pos, m.Values)
 		case 1<<3 | codec.WireFixed64: // values
-			m.Values, pos = codec.ReadUnpacked(d, tag, b, pos, m.Values, codec.ReadDouble)
+			m.Values, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Values)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -979,10 +961,7 @@ func (m *Blob) GetData() []byte {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Blob) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Blob) SizeFields(e *codec.Encoder) int {
+func (m *Blob) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -997,7 +976,7 @@ func (m *Blob) SizeFields(e *codec.Encoder) int {
 func (m *Blob) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1006,31 +985,30 @@ func (m *Blob) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(append(b, 0x0a), m.Data)
+		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Blob) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Blob) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Blob) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

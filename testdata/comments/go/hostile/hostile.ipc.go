@@ -140,10 +140,7 @@ func (m *Hostile) GetC() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Hostile) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Hostile) SizeFields(e *codec.Encoder) int {
+func (m *Hostile) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -169,7 +166,7 @@ func (m *Hostile) SizeFields(e *codec.Encoder) int {
 func (m *Hostile) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -178,56 +175,55 @@ func (m *Hostile) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Unicode != "" {
-		b = e.AppendString(append(b, 0x12), m.Unicode)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Unicode)
 	}
 	switch x := m.Kind.(type) {
 	case *Hostile_A:
-		b = e.AppendString(append(b, 0x1a), x.A)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, x.A)
 	case *Hostile_B:
-		b = e.AppendString(append(b, 0x22), x.B)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, x.B)
 	case *Hostile_C:
-		b = e.AppendString(append(b, 0x2a), x.C)
+		b = e.AppendString(b, 5<<3|codec.WireBytes, x.C)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Hostile) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Hostile) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Hostile) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // unicode
 			m.Unicode, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // a
-			x := new(Hostile_A)
+			x := codec.New[Hostile_A](d)
 			x.A, pos = d.ReadString(b, pos)
 			m.Kind = x
 		case 4<<3 | codec.WireBytes: // b
-			x := new(Hostile_B)
+			x := codec.New[Hostile_B](d)
 			x.B, pos = d.ReadString(b, pos)
 			m.Kind = x
 		case 5<<3 | codec.WireBytes: // c
-			x := new(Hostile_C)
+			x := codec.New[Hostile_C](d)
 			x.C, pos = d.ReadString(b, pos)
 			m.Kind = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -174,10 +174,7 @@ func (m *TestStatus) GetMatchedName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestStatus) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestStatus) SizeFields(e *codec.Encoder) int {
+func (m *TestStatus) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -198,7 +195,7 @@ func (m *TestStatus) SizeFields(e *codec.Encoder) int {
 func (m *TestStatus) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -207,26 +204,25 @@ func (m *TestStatus) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.FailureMessage != "" {
-		b = e.AppendString(append(b, 0x12), m.FailureMessage)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.FailureMessage)
 	}
 	if m.MatchedName != "" {
-		b = e.AppendString(append(b, 0x1a), m.MatchedName)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, m.MatchedName)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestStatus) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestStatus) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestStatus) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
@@ -235,13 +231,13 @@ func (m *TestStatus) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // matched_name
 			m.MatchedName, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -294,18 +290,14 @@ func (m *FailureSet) GetTest() []*TestStatus {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *FailureSet) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *FailureSet) SizeFields(e *codec.Encoder) int {
+func (m *FailureSet) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Test) > 0 {
-		n += 1 * len(m.Test)
 		for _, v := range m.Test {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -315,7 +307,7 @@ func (m *FailureSet) SizeFields(e *codec.Encoder) int {
 func (m *FailureSet) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -325,32 +317,33 @@ func (m *FailureSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Test) > 0 {
 		for _, v := range m.Test {
-			b = e.AppendLeaf(append(b, 0x12), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FailureSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *FailureSet) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *FailureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // test
 			m.Test, pos = codec.ReadMessages(d, tag, b, pos, m.Test)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -500,10 +493,7 @@ func (m *ConformanceRequest) GetPrintUnknownFields() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ConformanceRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ConformanceRequest) SizeFields(e *codec.Encoder) int {
+func (m *ConformanceRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -542,7 +532,7 @@ func (m *ConformanceRequest) SizeFields(e *codec.Encoder) int {
 func (m *ConformanceRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -552,78 +542,82 @@ func (m *ConformanceRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Payload.(type) {
 	case *ConformanceRequest_ProtobufPayload:
-		b = codec.AppendBytes(append(b, 0x0a), x.ProtobufPayload)
+		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, x.ProtobufPayload)
 	case *ConformanceRequest_JsonPayload:
-		b = e.AppendString(append(b, 0x12), x.JsonPayload)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, x.JsonPayload)
 	}
 	if m.RequestedOutputFormat != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.RequestedOutputFormat))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.RequestedOutputFormat))
 	}
 	if m.MessageType != "" {
-		b = e.AppendString(append(b, 0x22), m.MessageType)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.MessageType)
 	}
 	if m.TestCategory != 0 {
-		b = codec.AppendVarint(append(b, 0x28), uint64(m.TestCategory))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(m.TestCategory))
 	}
 	if m.JspbEncodingOptions != nil {
-		b = e.AppendLeaf(append(b, 0x32), m.JspbEncodingOptions)
+		at := len(b) + 1
+		b = m.JspbEncodingOptions.AppendFields(e, codec.OpenLeaf(b, 6<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	switch x := m.Payload.(type) {
 	case *ConformanceRequest_JspbPayload:
-		b = e.AppendString(append(b, 0x3a), x.JspbPayload)
+		b = e.AppendString(b, 7<<3|codec.WireBytes, x.JspbPayload)
 	case *ConformanceRequest_TextPayload:
-		b = e.AppendString(append(b, 0x42), x.TextPayload)
+		b = e.AppendString(b, 8<<3|codec.WireBytes, x.TextPayload)
 	}
 	if m.PrintUnknownFields {
-		b = codec.AppendBool(append(b, 0x48), m.PrintUnknownFields)
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, 1)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ConformanceRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // protobuf_payload
-			x := new(ConformanceRequest_ProtobufPayload)
+			x := codec.New[ConformanceRequest_ProtobufPayload](d)
 			x.ProtobufPayload, pos = d.ReadPresentBytes(b, pos)
 			m.Payload = x
 		case 2<<3 | codec.WireBytes: // json_payload
-			x := new(ConformanceRequest_JsonPayload)
+			x := codec.New[ConformanceRequest_JsonPayload](d)
 			x.JsonPayload, pos = d.ReadString(b, pos)
 			m.Payload = x
 		case 3<<3 | codec.WireVarint: // requested_output_format
-			m.RequestedOutputFormat, pos = codec.ReadEnum[WireFormat](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequestedOutputFormat, pos = WireFormat(v), end
 		case 4<<3 | codec.WireBytes: // message_type
 			m.MessageType, pos = d.ReadString(b, pos)
 		case 5<<3 | codec.WireVarint: // test_category
-			m.TestCategory, pos = codec.ReadEnum[TestCategory](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.TestCategory, pos = TestCategory(v), end
 		case 6<<3 | codec.WireBytes: // jspb_encoding_options
 			m.JspbEncodingOptions, pos = codec.ReadMessage(d, b, pos, m.JspbEncodingOptions)
 		case 7<<3 | codec.WireBytes: // jspb_payload
-			x := new(ConformanceRequest_JspbPayload)
+			x := codec.New[ConformanceRequest_JspbPayload](d)
 			x.JspbPayload, pos = d.ReadString(b, pos)
 			m.Payload = x
 		case 8<<3 | codec.WireBytes: // text_payload
-			x := new(ConformanceRequest_TextPayload)
+			x := codec.New[ConformanceRequest_TextPayload](d)
 			x.TextPayload, pos = d.ReadString(b, pos)
 			m.Payload = x
 		case 9<<3 | codec.WireVarint: // print_unknown_fields
-			m.PrintUnknownFields, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.PrintUnknownFields, pos = v != 0, end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -825,10 +819,7 @@ func (m *ConformanceResponse) GetTextPayload() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ConformanceResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ConformanceResponse) SizeFields(e *codec.Encoder) int {
+func (m *ConformanceResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -860,7 +851,7 @@ func (m *ConformanceResponse) SizeFields(e *codec.Encoder) int {
 func (m *ConformanceResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -870,81 +861,80 @@ func (m *ConformanceResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Result.(type) {
 	case *ConformanceResponse_ParseError:
-		b = e.AppendString(append(b, 0x0a), x.ParseError)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, x.ParseError)
 	case *ConformanceResponse_RuntimeError:
-		b = e.AppendString(append(b, 0x12), x.RuntimeError)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, x.RuntimeError)
 	case *ConformanceResponse_ProtobufPayload:
-		b = codec.AppendBytes(append(b, 0x1a), x.ProtobufPayload)
+		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, x.ProtobufPayload)
 	case *ConformanceResponse_JsonPayload:
-		b = e.AppendString(append(b, 0x22), x.JsonPayload)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, x.JsonPayload)
 	case *ConformanceResponse_Skipped:
-		b = e.AppendString(append(b, 0x2a), x.Skipped)
+		b = e.AppendString(b, 5<<3|codec.WireBytes, x.Skipped)
 	case *ConformanceResponse_SerializeError:
-		b = e.AppendString(append(b, 0x32), x.SerializeError)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, x.SerializeError)
 	case *ConformanceResponse_JspbPayload:
-		b = e.AppendString(append(b, 0x3a), x.JspbPayload)
+		b = e.AppendString(b, 7<<3|codec.WireBytes, x.JspbPayload)
 	case *ConformanceResponse_TextPayload:
-		b = e.AppendString(append(b, 0x42), x.TextPayload)
+		b = e.AppendString(b, 8<<3|codec.WireBytes, x.TextPayload)
 	case *ConformanceResponse_TimeoutError:
-		b = e.AppendString(append(b, 0x4a), x.TimeoutError)
+		b = e.AppendString(b, 9<<3|codec.WireBytes, x.TimeoutError)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ConformanceResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ConformanceResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ConformanceResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // parse_error
-			x := new(ConformanceResponse_ParseError)
+			x := codec.New[ConformanceResponse_ParseError](d)
 			x.ParseError, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 2<<3 | codec.WireBytes: // runtime_error
-			x := new(ConformanceResponse_RuntimeError)
+			x := codec.New[ConformanceResponse_RuntimeError](d)
 			x.RuntimeError, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 3<<3 | codec.WireBytes: // protobuf_payload
-			x := new(ConformanceResponse_ProtobufPayload)
+			x := codec.New[ConformanceResponse_ProtobufPayload](d)
 			x.ProtobufPayload, pos = d.ReadPresentBytes(b, pos)
 			m.Result = x
 		case 4<<3 | codec.WireBytes: // json_payload
-			x := new(ConformanceResponse_JsonPayload)
+			x := codec.New[ConformanceResponse_JsonPayload](d)
 			x.JsonPayload, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 5<<3 | codec.WireBytes: // skipped
-			x := new(ConformanceResponse_Skipped)
+			x := codec.New[ConformanceResponse_Skipped](d)
 			x.Skipped, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 6<<3 | codec.WireBytes: // serialize_error
-			x := new(ConformanceResponse_SerializeError)
+			x := codec.New[ConformanceResponse_SerializeError](d)
 			x.SerializeError, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 7<<3 | codec.WireBytes: // jspb_payload
-			x := new(ConformanceResponse_JspbPayload)
+			x := codec.New[ConformanceResponse_JspbPayload](d)
 			x.JspbPayload, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 8<<3 | codec.WireBytes: // text_payload
-			x := new(ConformanceResponse_TextPayload)
+			x := codec.New[ConformanceResponse_TextPayload](d)
 			x.TextPayload, pos = d.ReadString(b, pos)
 			m.Result = x
 		case 9<<3 | codec.WireBytes: // timeout_error
-			x := new(ConformanceResponse_TimeoutError)
+			x := codec.New[ConformanceResponse_TimeoutError](d)
 			x.TimeoutError, pos = d.ReadString(b, pos)
 			m.Result = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1160,10 +1150,7 @@ func (m *JspbEncodingConfig) GetUseJspbArrayAnyFormat() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *JspbEncodingConfig) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *JspbEncodingConfig) SizeFields(e *codec.Encoder) int {
+func (m *JspbEncodingConfig) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1178,7 +1165,7 @@ func (m *JspbEncodingConfig) SizeFields(e *codec.Encoder) int {
 func (m *JspbEncodingConfig) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1187,31 +1174,31 @@ func (m *JspbEncodingConfig) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.UseJspbArrayAnyFormat {
-		b = codec.AppendBool(append(b, 0x08), m.UseJspbArrayAnyFormat)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, 1)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *JspbEncodingConfig) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *JspbEncodingConfig) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *JspbEncodingConfig) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // use_jspb_array_any_format
-			m.UseJspbArrayAnyFormat, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.UseJspbArrayAnyFormat, pos = v != 0, end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -6,6 +6,7 @@ package edition2023
 import (
 	"bytes"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -82,10 +83,7 @@ func (m *ComplexMessage) GetD() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ComplexMessage) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ComplexMessage) SizeFields(e *codec.Encoder) int {
+func (m *ComplexMessage) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -100,7 +98,7 @@ func (m *ComplexMessage) SizeFields(e *codec.Encoder) int {
 func (m *ComplexMessage) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -109,33 +107,31 @@ func (m *ComplexMessage) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.D != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.D))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.D))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ComplexMessage) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ComplexMessage) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ComplexMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // d
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.D = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.D, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1009,10 +1005,7 @@ func (m *TestAllTypesEdition2023) GetDelimitedField() *TestAllTypesEdition2023_G
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesEdition2023) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesEdition2023) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1063,7 +1056,7 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.OptionalBytes))
 	}
 	if m.OptionalNestedMessage != nil {
-		n += 2 + e.SizeMessage(m.OptionalNestedMessage)
+		n += 2 + codec.SizeBytes(m.OptionalNestedMessage.Size())
 	}
 	if m.OptionalForeignMessage != nil {
 		n += 2 + codec.SizeBytes(m.OptionalForeignMessage.Size())
@@ -1081,7 +1074,7 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(len(*m.OptionalCord))
 	}
 	if m.RecursiveMessage != nil {
-		n += 2 + e.SizeMessage(m.RecursiveMessage)
+		n += 2 + codec.SizeBytes(m.RecursiveMessage.Size())
 	}
 	if len(m.RepeatedInt32) > 0 {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.RepeatedInt32))
@@ -1123,27 +1116,23 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(len(m.RepeatedBool))
 	}
 	if len(m.RepeatedString) > 0 {
-		n += 2 * len(m.RepeatedString)
 		for _, v := range m.RepeatedString {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedBytes) > 0 {
-		n += 2 * len(m.RepeatedBytes)
 		for _, v := range m.RepeatedBytes {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
-		n += 2 * len(m.RepeatedNestedMessage)
 		for _, v := range m.RepeatedNestedMessage {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.RepeatedForeignMessage) > 0 {
-		n += 2 * len(m.RepeatedForeignMessage)
 		for _, v := range m.RepeatedForeignMessage {
-			n += codec.SizeBytes(v.Size())
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.RepeatedNestedEnum) > 0 {
@@ -1153,73 +1142,71 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.RepeatedForeignEnum))
 	}
 	if len(m.RepeatedStringPiece) > 0 {
-		n += 2 * len(m.RepeatedStringPiece)
 		for _, v := range m.RepeatedStringPiece {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedCord) > 0 {
-		n += 2 * len(m.RepeatedCord)
 		for _, v := range m.RepeatedCord {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.MapInt32Int32) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Int32](e, 2, m.MapInt32Int32)
+		n += codec.SizeMap[codec.Int32, codec.Int32](2, m.MapInt32Int32)
 	}
 	if len(m.MapInt64Int64) > 0 {
-		n += codec.SizeMap[codec.Int64, codec.Int64](e, 2, m.MapInt64Int64)
+		n += codec.SizeMap[codec.Int64, codec.Int64](2, m.MapInt64Int64)
 	}
 	if len(m.MapUint32Uint32) > 0 {
-		n += codec.SizeMap[codec.Uint32, codec.Uint32](e, 2, m.MapUint32Uint32)
+		n += codec.SizeMap[codec.Uint32, codec.Uint32](2, m.MapUint32Uint32)
 	}
 	if len(m.MapUint64Uint64) > 0 {
-		n += codec.SizeMap[codec.Uint64, codec.Uint64](e, 2, m.MapUint64Uint64)
+		n += codec.SizeMap[codec.Uint64, codec.Uint64](2, m.MapUint64Uint64)
 	}
 	if len(m.MapSint32Sint32) > 0 {
-		n += codec.SizeMap[codec.Sint32, codec.Sint32](e, 2, m.MapSint32Sint32)
+		n += codec.SizeMap[codec.Sint32, codec.Sint32](2, m.MapSint32Sint32)
 	}
 	if len(m.MapSint64Sint64) > 0 {
-		n += codec.SizeMap[codec.Sint64, codec.Sint64](e, 2, m.MapSint64Sint64)
+		n += codec.SizeMap[codec.Sint64, codec.Sint64](2, m.MapSint64Sint64)
 	}
 	if len(m.MapFixed32Fixed32) > 0 {
-		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](e, 2, m.MapFixed32Fixed32)
+		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](2, m.MapFixed32Fixed32)
 	}
 	if len(m.MapFixed64Fixed64) > 0 {
-		n += codec.SizeMap[codec.Fixed64, codec.Fixed64](e, 2, m.MapFixed64Fixed64)
+		n += codec.SizeMap[codec.Fixed64, codec.Fixed64](2, m.MapFixed64Fixed64)
 	}
 	if len(m.MapSfixed32Sfixed32) > 0 {
-		n += codec.SizeMap[codec.Sfixed32, codec.Sfixed32](e, 2, m.MapSfixed32Sfixed32)
+		n += codec.SizeMap[codec.Sfixed32, codec.Sfixed32](2, m.MapSfixed32Sfixed32)
 	}
 	if len(m.MapSfixed64Sfixed64) > 0 {
-		n += codec.SizeMap[codec.Sfixed64, codec.Sfixed64](e, 2, m.MapSfixed64Sfixed64)
+		n += codec.SizeMap[codec.Sfixed64, codec.Sfixed64](2, m.MapSfixed64Sfixed64)
 	}
 	if len(m.MapInt32Float) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Float](e, 2, m.MapInt32Float)
+		n += codec.SizeMap[codec.Int32, codec.Float](2, m.MapInt32Float)
 	}
 	if len(m.MapInt32Double) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Double](e, 2, m.MapInt32Double)
+		n += codec.SizeMap[codec.Int32, codec.Double](2, m.MapInt32Double)
 	}
 	if len(m.MapBoolBool) > 0 {
-		n += codec.SizeMap[codec.Bool, codec.Bool](e, 2, m.MapBoolBool)
+		n += codec.SizeMap[codec.Bool, codec.Bool](2, m.MapBoolBool)
 	}
 	if len(m.MapStringString) > 0 {
-		n += codec.SizeMap[codec.String, codec.String](e, 2, m.MapStringString)
+		n += codec.SizeMap[codec.String, codec.String](2, m.MapStringString)
 	}
 	if len(m.MapStringBytes) > 0 {
-		n += codec.SizeMap[codec.String, codec.Bytes](e, 2, m.MapStringBytes)
+		n += codec.SizeMap[codec.String, codec.Bytes](2, m.MapStringBytes)
 	}
 	if len(m.MapStringNestedMessage) > 0 {
-		n += codec.SizeMap[codec.String, codec.Sub[TestAllTypesEdition2023_NestedMessage, *TestAllTypesEdition2023_NestedMessage]](e, 2, m.MapStringNestedMessage)
+		n += codec.SizeMap[codec.String, codec.Sub[TestAllTypesEdition2023_NestedMessage, *TestAllTypesEdition2023_NestedMessage]](2, m.MapStringNestedMessage)
 	}
 	if len(m.MapStringForeignMessage) > 0 {
-		n += codec.SizeMap[codec.String, codec.Sub[ForeignMessageEdition2023, *ForeignMessageEdition2023]](e, 2, m.MapStringForeignMessage)
+		n += codec.SizeMap[codec.String, codec.Sub[ForeignMessageEdition2023, *ForeignMessageEdition2023]](2, m.MapStringForeignMessage)
 	}
 	if len(m.MapStringNestedEnum) > 0 {
-		n += codec.SizeMap[codec.String, codec.Enum[TestAllTypesEdition2023_NestedEnum]](e, 2, m.MapStringNestedEnum)
+		n += codec.SizeMap[codec.String, codec.Enum[TestAllTypesEdition2023_NestedEnum]](2, m.MapStringNestedEnum)
 	}
 	if len(m.MapStringForeignEnum) > 0 {
-		n += codec.SizeMap[codec.String, codec.Enum[ForeignEnumEdition2023]](e, 2, m.MapStringForeignEnum)
+		n += codec.SizeMap[codec.String, codec.Enum[ForeignEnumEdition2023]](2, m.MapStringForeignEnum)
 	}
 	if len(m.PackedInt32) > 0 {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.PackedInt32))
@@ -1264,39 +1251,33 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.PackedNestedEnum))
 	}
 	if len(m.UnpackedInt32) > 0 {
-		n += 2 * len(m.UnpackedInt32)
 		for _, v := range m.UnpackedInt32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedInt64) > 0 {
-		n += 2 * len(m.UnpackedInt64)
 		for _, v := range m.UnpackedInt64 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedUint32) > 0 {
-		n += 2 * len(m.UnpackedUint32)
 		for _, v := range m.UnpackedUint32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedUint64) > 0 {
-		n += 2 * len(m.UnpackedUint64)
 		for _, v := range m.UnpackedUint64 {
-			n += codec.SizeVarint(v)
+			n += 2 + codec.SizeVarint(v)
 		}
 	}
 	if len(m.UnpackedSint32) > 0 {
-		n += 2 * len(m.UnpackedSint32)
 		for _, v := range m.UnpackedSint32 {
-			n += codec.SizeVarint(codec.Zigzag32(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag32(v))
 		}
 	}
 	if len(m.UnpackedSint64) > 0 {
-		n += 2 * len(m.UnpackedSint64)
 		for _, v := range m.UnpackedSint64 {
-			n += codec.SizeVarint(codec.Zigzag64(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag64(v))
 		}
 	}
 	if len(m.UnpackedFixed32) > 0 {
@@ -1321,16 +1302,15 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 		n += 3 * len(m.UnpackedBool)
 	}
 	if len(m.UnpackedNestedEnum) > 0 {
-		n += 2 * len(m.UnpackedNestedEnum)
 		for _, v := range m.UnpackedNestedEnum {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	switch x := m.OneofField.(type) {
 	case *TestAllTypesEdition2023_OneofUint32:
 		n += 2 + codec.SizeVarint(uint64(x.OneofUint32))
 	case *TestAllTypesEdition2023_OneofNestedMessage:
-		n += 2 + e.SizeMessage(x.OneofNestedMessage)
+		n += 2 + codec.SizeBytes(x.OneofNestedMessage.Size())
 	case *TestAllTypesEdition2023_OneofString:
 		n += 2 + codec.SizeBytes(len(x.OneofString))
 	case *TestAllTypesEdition2023_OneofBytes:
@@ -1357,7 +1337,9 @@ func (m *TestAllTypesEdition2023) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *TestAllTypesEdition2023) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1366,410 +1348,409 @@ func (m *TestAllTypesEdition2023) AppendFields(e *codec.Encoder, b []byte) []byt
 		return b
 	}
 	if m.OptionalInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.OptionalInt32))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.OptionalInt32))
 	}
 	if m.OptionalInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.OptionalInt64))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.OptionalInt64))
 	}
 	if m.OptionalUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.OptionalUint32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.OptionalUint32))
 	}
 	if m.OptionalUint64 != nil {
-		b = codec.AppendVarint(append(b, 0x20), *m.OptionalUint64)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, *m.OptionalUint64)
 	}
 	if m.OptionalSint32 != nil {
-		b = codec.AppendVarint(append(b, 0x28), codec.Zigzag32(*m.OptionalSint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, codec.Zigzag32(*m.OptionalSint32))
 	}
 	if m.OptionalSint64 != nil {
-		b = codec.AppendVarint(append(b, 0x30), codec.Zigzag64(*m.OptionalSint64))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, codec.Zigzag64(*m.OptionalSint64))
 	}
 	if m.OptionalFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x3d), *m.OptionalFixed32)
+		b = codec.AppendFixed32(b, 7<<3|codec.WireFixed32, *m.OptionalFixed32)
 	}
 	if m.OptionalFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x41), *m.OptionalFixed64)
+		b = codec.AppendFixed64(b, 8<<3|codec.WireFixed64, *m.OptionalFixed64)
 	}
 	if m.OptionalSfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x4d), uint32(*m.OptionalSfixed32))
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, uint32(*m.OptionalSfixed32))
 	}
 	if m.OptionalSfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x51), uint64(*m.OptionalSfixed64))
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, uint64(*m.OptionalSfixed64))
 	}
 	if m.OptionalFloat != nil {
-		b = codec.AppendFloat(append(b, 0x5d), *m.OptionalFloat)
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, math.Float32bits(*m.OptionalFloat))
 	}
 	if m.OptionalDouble != nil {
-		b = codec.AppendDouble(append(b, 0x61), *m.OptionalDouble)
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, math.Float64bits(*m.OptionalDouble))
 	}
 	if m.OptionalBool != nil {
-		b = codec.AppendBool(append(b, 0x68), *m.OptionalBool)
+		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.OptionalBool)
 	}
 	if m.OptionalString != nil {
-		b = e.AppendString(append(b, 0x72), *m.OptionalString)
+		b = e.AppendString(b, 14<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.OptionalBytes != nil {
-		b = codec.AppendBytes(append(b, 0x7a), m.OptionalBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
 	}
 	if m.OptionalNestedMessage != nil {
-		b = e.AppendMessage(append(b, 0x92, 0x01), m.OptionalNestedMessage)
+		at := len(b) + 2
+		b = m.OptionalNestedMessage.AppendFields(e, e.Open(b, 18<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalForeignMessage != nil {
-		b = e.AppendLeaf(append(b, 0x9a, 0x01), m.OptionalForeignMessage)
+		at := len(b) + 2
+		b = m.OptionalForeignMessage.AppendFields(e, codec.OpenLeaf(b, 19<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalNestedEnum != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(*m.OptionalNestedEnum))
+		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(*m.OptionalNestedEnum))
 	}
 	if m.OptionalForeignEnum != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(*m.OptionalForeignEnum))
+		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(*m.OptionalForeignEnum))
 	}
 	if m.OptionalStringPiece != nil {
-		b = e.AppendString(append(b, 0xc2, 0x01), *m.OptionalStringPiece)
+		b = e.AppendString(b, 24<<3|codec.WireBytes, *m.OptionalStringPiece)
 	}
 	if m.OptionalCord != nil {
-		b = e.AppendString(append(b, 0xca, 0x01), *m.OptionalCord)
+		b = e.AppendString(b, 25<<3|codec.WireBytes, *m.OptionalCord)
 	}
 	if m.RecursiveMessage != nil {
-		b = e.AppendMessage(append(b, 0xda, 0x01), m.RecursiveMessage)
+		at := len(b) + 2
+		b = m.RecursiveMessage.AppendFields(e, e.Open(b, 27<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.RepeatedInt32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xfa, 0x01), m.RepeatedInt32)
+		b = codec.AppendPackedVarint(b, 31<<3|codec.WireBytes, m.RepeatedInt32)
 	}
 	if len(m.RepeatedInt64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x82, 0x02), m.RepeatedInt64)
+		b = codec.AppendPackedVarint(b, 32<<3|codec.WireBytes, m.RepeatedInt64)
 	}
 	if len(m.RepeatedUint32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x8a, 0x02), m.RepeatedUint32)
+		b = codec.AppendPackedVarint(b, 33<<3|codec.WireBytes, m.RepeatedUint32)
 	}
 	if len(m.RepeatedUint64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x92, 0x02), m.RepeatedUint64)
+		b = codec.AppendPackedVarint(b, 34<<3|codec.WireBytes, m.RepeatedUint64)
 	}
 	if len(m.RepeatedSint32) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x9a, 0x02), m.RepeatedSint32)
+		b = codec.AppendPackedZigzag(b, 35<<3|codec.WireBytes, m.RepeatedSint32)
 	}
 	if len(m.RepeatedSint64) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0xa2, 0x02), m.RepeatedSint64)
+		b = codec.AppendPackedZigzag(b, 36<<3|codec.WireBytes, m.RepeatedSint64)
 	}
 	if len(m.RepeatedFixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xaa, 0x02), m.RepeatedFixed32)
+		b = codec.AppendPackedFixed(b, 37<<3|codec.WireBytes, m.RepeatedFixed32)
 	}
 	if len(m.RepeatedFixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xb2, 0x02), m.RepeatedFixed64)
+		b = codec.AppendPackedFixed(b, 38<<3|codec.WireBytes, m.RepeatedFixed64)
 	}
 	if len(m.RepeatedSfixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xba, 0x02), m.RepeatedSfixed32)
+		b = codec.AppendPackedFixed(b, 39<<3|codec.WireBytes, m.RepeatedSfixed32)
 	}
 	if len(m.RepeatedSfixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xc2, 0x02), m.RepeatedSfixed64)
+		b = codec.AppendPackedFixed(b, 40<<3|codec.WireBytes, m.RepeatedSfixed64)
 	}
 	if len(m.RepeatedFloat) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xca, 0x02), m.RepeatedFloat)
+		b = codec.AppendPackedFixed(b, 41<<3|codec.WireBytes, m.RepeatedFloat)
 	}
 	if len(m.RepeatedDouble) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xd2, 0x02), m.RepeatedDouble)
+		b = codec.AppendPackedFixed(b, 42<<3|codec.WireBytes, m.RepeatedDouble)
 	}
 	if len(m.RepeatedBool) > 0 {
-		b = codec.AppendPackedBool(append(b, 0xda, 0x02), m.RepeatedBool)
+		b = codec.AppendPackedBool(b, 43<<3|codec.WireBytes, m.RepeatedBool)
 	}
 	if len(m.RepeatedString) > 0 {
 		for _, v := range m.RepeatedString {
-			b = e.AppendString(append(b, 0xe2, 0x02), v)
+			b = e.AppendString(b, 44<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedBytes) > 0 {
 		for _, v := range m.RepeatedBytes {
-			b = codec.AppendBytes(append(b, 0xea, 0x02), v)
+			b = codec.AppendBytes(b, 45<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
 		for _, v := range m.RepeatedNestedMessage {
-			b = e.AppendMessage(append(b, 0x82, 0x03), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 48<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.RepeatedForeignMessage) > 0 {
 		for _, v := range m.RepeatedForeignMessage {
-			b = e.AppendLeaf(append(b, 0x8a, 0x03), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, codec.OpenLeaf(b, 49<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.RepeatedNestedEnum) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x9a, 0x03), m.RepeatedNestedEnum)
+		b = codec.AppendPackedVarint(b, 51<<3|codec.WireBytes, m.RepeatedNestedEnum)
 	}
 	if len(m.RepeatedForeignEnum) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xa2, 0x03), m.RepeatedForeignEnum)
+		b = codec.AppendPackedVarint(b, 52<<3|codec.WireBytes, m.RepeatedForeignEnum)
 	}
 	if len(m.RepeatedStringPiece) > 0 {
 		for _, v := range m.RepeatedStringPiece {
-			b = e.AppendString(append(b, 0xb2, 0x03), v)
+			b = e.AppendString(b, 54<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedCord) > 0 {
 		for _, v := range m.RepeatedCord {
-			b = e.AppendString(append(b, 0xba, 0x03), v)
+			b = e.AppendString(b, 55<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.MapInt32Int32) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Int32](e, b, 450, m.MapInt32Int32)
+		b = codec.AppendMap[codec.Int32, codec.Int32](e, b, 56<<3|codec.WireBytes, m.MapInt32Int32)
 	}
 	if len(m.MapInt64Int64) > 0 {
-		b = codec.AppendMap[codec.Int64, codec.Int64](e, b, 458, m.MapInt64Int64)
+		b = codec.AppendMap[codec.Int64, codec.Int64](e, b, 57<<3|codec.WireBytes, m.MapInt64Int64)
 	}
 	if len(m.MapUint32Uint32) > 0 {
-		b = codec.AppendMap[codec.Uint32, codec.Uint32](e, b, 466, m.MapUint32Uint32)
+		b = codec.AppendMap[codec.Uint32, codec.Uint32](e, b, 58<<3|codec.WireBytes, m.MapUint32Uint32)
 	}
 	if len(m.MapUint64Uint64) > 0 {
-		b = codec.AppendMap[codec.Uint64, codec.Uint64](e, b, 474, m.MapUint64Uint64)
+		b = codec.AppendMap[codec.Uint64, codec.Uint64](e, b, 59<<3|codec.WireBytes, m.MapUint64Uint64)
 	}
 	if len(m.MapSint32Sint32) > 0 {
-		b = codec.AppendMap[codec.Sint32, codec.Sint32](e, b, 482, m.MapSint32Sint32)
+		b = codec.AppendMap[codec.Sint32, codec.Sint32](e, b, 60<<3|codec.WireBytes, m.MapSint32Sint32)
 	}
 	if len(m.MapSint64Sint64) > 0 {
-		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 490, m.MapSint64Sint64)
+		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 61<<3|codec.WireBytes, m.MapSint64Sint64)
 	}
 	if len(m.MapFixed32Fixed32) > 0 {
-		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 498, m.MapFixed32Fixed32)
+		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 62<<3|codec.WireBytes, m.MapFixed32Fixed32)
 	}
 	if len(m.MapFixed64Fixed64) > 0 {
-		b = codec.AppendMap[codec.Fixed64, codec.Fixed64](e, b, 506, m.MapFixed64Fixed64)
+		b = codec.AppendMap[codec.Fixed64, codec.Fixed64](e, b, 63<<3|codec.WireBytes, m.MapFixed64Fixed64)
 	}
 	if len(m.MapSfixed32Sfixed32) > 0 {
-		b = codec.AppendMap[codec.Sfixed32, codec.Sfixed32](e, b, 514, m.MapSfixed32Sfixed32)
+		b = codec.AppendMap[codec.Sfixed32, codec.Sfixed32](e, b, 64<<3|codec.WireBytes, m.MapSfixed32Sfixed32)
 	}
 	if len(m.MapSfixed64Sfixed64) > 0 {
-		b = codec.AppendMap[codec.Sfixed64, codec.Sfixed64](e, b, 522, m.MapSfixed64Sfixed64)
+		b = codec.AppendMap[codec.Sfixed64, codec.Sfixed64](e, b, 65<<3|codec.WireBytes, m.MapSfixed64Sfixed64)
 	}
 	if len(m.MapInt32Float) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Float](e, b, 530, m.MapInt32Float)
+		b = codec.AppendMap[codec.Int32, codec.Float](e, b, 66<<3|codec.WireBytes, m.MapInt32Float)
 	}
 	if len(m.MapInt32Double) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Double](e, b, 538, m.MapInt32Double)
+		b = codec.AppendMap[codec.Int32, codec.Double](e, b, 67<<3|codec.WireBytes, m.MapInt32Double)
 	}
 	if len(m.MapBoolBool) > 0 {
-		b = codec.AppendMap[codec.Bool, codec.Bool](e, b, 546, m.MapBoolBool)
+		b = codec.AppendMap[codec.Bool, codec.Bool](e, b, 68<<3|codec.WireBytes, m.MapBoolBool)
 	}
 	if len(m.MapStringString) > 0 {
-		b = codec.AppendMap[codec.String, codec.String](e, b, 554, m.MapStringString)
+		b = codec.AppendMap[codec.String, codec.String](e, b, 69<<3|codec.WireBytes, m.MapStringString)
 	}
 	if len(m.MapStringBytes) > 0 {
-		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 562, m.MapStringBytes)
+		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 70<<3|codec.WireBytes, m.MapStringBytes)
 	}
 	if len(m.MapStringNestedMessage) > 0 {
-		b = codec.AppendMap[codec.String, codec.Sub[TestAllTypesEdition2023_NestedMessage, *TestAllTypesEdition2023_NestedMessage]](e, b, 570, m.MapStringNestedMessage)
+		b = codec.AppendMap[codec.String, codec.Sub[TestAllTypesEdition2023_NestedMessage, *TestAllTypesEdition2023_NestedMessage]](e, b, 71<<3|codec.WireBytes, m.MapStringNestedMessage)
 	}
 	if len(m.MapStringForeignMessage) > 0 {
-		b = codec.AppendMap[codec.String, codec.Sub[ForeignMessageEdition2023, *ForeignMessageEdition2023]](e, b, 578, m.MapStringForeignMessage)
+		b = codec.AppendMap[codec.String, codec.Sub[ForeignMessageEdition2023, *ForeignMessageEdition2023]](e, b, 72<<3|codec.WireBytes, m.MapStringForeignMessage)
 	}
 	if len(m.MapStringNestedEnum) > 0 {
-		b = codec.AppendMap[codec.String, codec.Enum[TestAllTypesEdition2023_NestedEnum]](e, b, 586, m.MapStringNestedEnum)
+		b = codec.AppendMap[codec.String, codec.Enum[TestAllTypesEdition2023_NestedEnum]](e, b, 73<<3|codec.WireBytes, m.MapStringNestedEnum)
 	}
 	if len(m.MapStringForeignEnum) > 0 {
-		b = codec.AppendMap[codec.String, codec.Enum[ForeignEnumEdition2023]](e, b, 594, m.MapStringForeignEnum)
+		b = codec.AppendMap[codec.String, codec.Enum[ForeignEnumEdition2023]](e, b, 74<<3|codec.WireBytes, m.MapStringForeignEnum)
 	}
 	if len(m.PackedInt32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xda, 0x04), m.PackedInt32)
+		b = codec.AppendPackedVarint(b, 75<<3|codec.WireBytes, m.PackedInt32)
 	}
 	if len(m.PackedInt64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xe2, 0x04), m.PackedInt64)
+		b = codec.AppendPackedVarint(b, 76<<3|codec.WireBytes, m.PackedInt64)
 	}
 	if len(m.PackedUint32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xea, 0x04), m.PackedUint32)
+		b = codec.AppendPackedVarint(b, 77<<3|codec.WireBytes, m.PackedUint32)
 	}
 	if len(m.PackedUint64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xf2, 0x04), m.PackedUint64)
+		b = codec.AppendPackedVarint(b, 78<<3|codec.WireBytes, m.PackedUint64)
 	}
 	if len(m.PackedSint32) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0xfa, 0x04), m.PackedSint32)
+		b = codec.AppendPackedZigzag(b, 79<<3|codec.WireBytes, m.PackedSint32)
 	}
 	if len(m.PackedSint64) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x82, 0x05), m.PackedSint64)
+		b = codec.AppendPackedZigzag(b, 80<<3|codec.WireBytes, m.PackedSint64)
 	}
 	if len(m.PackedFixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x8a, 0x05), m.PackedFixed32)
+		b = codec.AppendPackedFixed(b, 81<<3|codec.WireBytes, m.PackedFixed32)
 	}
 	if len(m.PackedFixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x92, 0x05), m.PackedFixed64)
+		b = codec.AppendPackedFixed(b, 82<<3|codec.WireBytes, m.PackedFixed64)
 	}
 	if len(m.PackedSfixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x9a, 0x05), m.PackedSfixed32)
+		b = codec.AppendPackedFixed(b, 83<<3|codec.WireBytes, m.PackedSfixed32)
 	}
 	if len(m.PackedSfixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xa2, 0x05), m.PackedSfixed64)
+		b = codec.AppendPackedFixed(b, 84<<3|codec.WireBytes, m.PackedSfixed64)
 	}
 	if len(m.PackedFloat) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xaa, 0x05), m.PackedFloat)
+		b = codec.AppendPackedFixed(b, 85<<3|codec.WireBytes, m.PackedFloat)
 	}
 	if len(m.PackedDouble) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xb2, 0x05), m.PackedDouble)
+		b = codec.AppendPackedFixed(b, 86<<3|codec.WireBytes, m.PackedDouble)
 	}
 	if len(m.PackedBool) > 0 {
-		b = codec.AppendPackedBool(append(b, 0xba, 0x05), m.PackedBool)
+		b = codec.AppendPackedBool(b, 87<<3|codec.WireBytes, m.PackedBool)
 	}
 	if len(m.PackedNestedEnum) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xc2, 0x05), m.PackedNestedEnum)
+		b = codec.AppendPackedVarint(b, 88<<3|codec.WireBytes, m.PackedNestedEnum)
 	}
 	if len(m.UnpackedInt32) > 0 {
 		for _, v := range m.UnpackedInt32 {
-			b = codec.AppendVarint(append(b, 0xc8, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 89<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedInt64) > 0 {
 		for _, v := range m.UnpackedInt64 {
-			b = codec.AppendVarint(append(b, 0xd0, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 90<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedUint32) > 0 {
 		for _, v := range m.UnpackedUint32 {
-			b = codec.AppendVarint(append(b, 0xd8, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 91<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedUint64) > 0 {
 		for _, v := range m.UnpackedUint64 {
-			b = codec.AppendVarint(append(b, 0xe0, 0x05), v)
+			b = codec.AppendVarint(b, 92<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.UnpackedSint32) > 0 {
 		for _, v := range m.UnpackedSint32 {
-			b = codec.AppendVarint(append(b, 0xe8, 0x05), codec.Zigzag32(v))
+			b = codec.AppendVarint(b, 93<<3|codec.WireVarint, codec.Zigzag32(v))
 		}
 	}
 	if len(m.UnpackedSint64) > 0 {
 		for _, v := range m.UnpackedSint64 {
-			b = codec.AppendVarint(append(b, 0xf0, 0x05), codec.Zigzag64(v))
+			b = codec.AppendVarint(b, 94<<3|codec.WireVarint, codec.Zigzag64(v))
 		}
 	}
 	if len(m.UnpackedFixed32) > 0 {
 		for _, v := range m.UnpackedFixed32 {
-			b = codec.AppendFixed32(append(b, 0xfd, 0x05), v)
+			b = codec.AppendFixed32(b, 95<<3|codec.WireFixed32, v)
 		}
 	}
 	if len(m.UnpackedFixed64) > 0 {
 		for _, v := range m.UnpackedFixed64 {
-			b = codec.AppendFixed64(append(b, 0x81, 0x06), v)
+			b = codec.AppendFixed64(b, 96<<3|codec.WireFixed64, v)
 		}
 	}
 	if len(m.UnpackedSfixed32) > 0 {
 		for _, v := range m.UnpackedSfixed32 {
-			b = codec.AppendFixed32(append(b, 0x8d, 0x06), uint32(v))
+			b = codec.AppendFixed32(b, 97<<3|codec.WireFixed32, uint32(v))
 		}
 	}
 	if len(m.UnpackedSfixed64) > 0 {
 		for _, v := range m.UnpackedSfixed64 {
-			b = codec.AppendFixed64(append(b, 0x91, 0x06), uint64(v))
+			b = codec.AppendFixed64(b, 98<<3|codec.WireFixed64, uint64(v))
 		}
 	}
 	if len(m.UnpackedFloat) > 0 {
 		for _, v := range m.UnpackedFloat {
-			b = codec.AppendFloat(append(b, 0x9d, 0x06), v)
+			b = codec.AppendFixed32(b, 99<<3|codec.WireFixed32, math.Float32bits(v))
 		}
 	}
 	if len(m.UnpackedDouble) > 0 {
 		for _, v := range m.UnpackedDouble {
-			b = codec.AppendDouble(append(b, 0xa1, 0x06), v)
+			b = codec.AppendFixed64(b, 100<<3|codec.WireFixed64, math.Float64bits(v))
 		}
 	}
 	if len(m.UnpackedBool) > 0 {
 		for _, v := range m.UnpackedBool {
-			b = codec.AppendBool(append(b, 0xa8, 0x06), v)
+			b = codec.AppendBool(b, 101<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.UnpackedNestedEnum) > 0 {
 		for _, v := range m.UnpackedNestedEnum {
-			b = codec.AppendVarint(append(b, 0xb0, 0x06), uint64(v))
+			b = codec.AppendVarint(b, 102<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	switch x := m.OneofField.(type) {
 	case *TestAllTypesEdition2023_OneofUint32:
-		b = codec.AppendVarint(append(b, 0xf8, 0x06), uint64(x.OneofUint32))
+		b = codec.AppendVarint(b, 111<<3|codec.WireVarint, uint64(x.OneofUint32))
 	case *TestAllTypesEdition2023_OneofNestedMessage:
-		b = e.AppendMessage(append(b, 0x82, 0x07), x.OneofNestedMessage)
+		at := len(b) + 2
+		b = x.OneofNestedMessage.AppendFields(e, e.Open(b, 112<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestAllTypesEdition2023_OneofString:
-		b = e.AppendString(append(b, 0x8a, 0x07), x.OneofString)
+		b = e.AppendString(b, 113<<3|codec.WireBytes, x.OneofString)
 	case *TestAllTypesEdition2023_OneofBytes:
-		b = codec.AppendBytes(append(b, 0x92, 0x07), x.OneofBytes)
+		b = codec.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
 	case *TestAllTypesEdition2023_OneofBool:
-		b = codec.AppendBool(append(b, 0x98, 0x07), x.OneofBool)
+		b = codec.AppendBool(b, 115<<3|codec.WireVarint, x.OneofBool)
 	case *TestAllTypesEdition2023_OneofUint64:
-		b = codec.AppendVarint(append(b, 0xa0, 0x07), x.OneofUint64)
+		b = codec.AppendVarint(b, 116<<3|codec.WireVarint, x.OneofUint64)
 	case *TestAllTypesEdition2023_OneofFloat:
-		b = codec.AppendFloat(append(b, 0xad, 0x07), x.OneofFloat)
+		b = codec.AppendFixed32(b, 117<<3|codec.WireFixed32, math.Float32bits(x.OneofFloat))
 	case *TestAllTypesEdition2023_OneofDouble:
-		b = codec.AppendDouble(append(b, 0xb1, 0x07), x.OneofDouble)
+		b = codec.AppendFixed64(b, 118<<3|codec.WireFixed64, math.Float64bits(x.OneofDouble))
 	case *TestAllTypesEdition2023_OneofEnum:
-		b = codec.AppendVarint(append(b, 0xb8, 0x07), uint64(x.OneofEnum))
+		b = codec.AppendVarint(b, 119<<3|codec.WireVarint, uint64(x.OneofEnum))
 	}
 	if m.Groupliketype != nil {
-		b = e.AppendLeafGroup(append(b, 0xcb, 0x0c), m.Groupliketype, 201<<3|codec.WireEndGroup)
+		b = m.Groupliketype.AppendFields(e, codec.AppendTag(b, 201<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 201<<3|codec.WireEndGroup)
 	}
 	if m.DelimitedField != nil {
-		b = e.AppendLeafGroup(append(b, 0xd3, 0x0c), m.DelimitedField, 202<<3|codec.WireEndGroup)
+		b = m.DelimitedField.AppendFields(e, codec.AppendTag(b, 202<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 202<<3|codec.WireEndGroup)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesEdition2023) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // optional_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.OptionalInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalInt32, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // optional_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.OptionalInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalInt64, pos = d.NewInt64(int64(v)), end
 		case 3<<3 | codec.WireVarint: // optional_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.OptionalUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalUint32, pos = d.NewUint32(uint32(v)), end
 		case 4<<3 | codec.WireVarint: // optional_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.OptionalUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalUint64, pos = d.NewUint64(v), end
 		case 5<<3 | codec.WireVarint: // optional_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.OptionalSint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalSint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 6<<3 | codec.WireVarint: // optional_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.OptionalSint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalSint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 7<<3 | codec.WireFixed32: // optional_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.OptionalFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.OptionalFixed32, pos = d.NewUint32(v), end
 		case 8<<3 | codec.WireFixed64: // optional_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.OptionalFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.OptionalFixed64, pos = d.NewUint64(v), end
 		case 9<<3 | codec.WireFixed32: // optional_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.OptionalSfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.OptionalSfixed32, pos = d.NewInt32(v), end
 		case 10<<3 | codec.WireFixed64: // optional_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.OptionalSfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.OptionalSfixed64, pos = d.NewInt64(v), end
 		case 11<<3 | codec.WireFixed32: // optional_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.OptionalFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.OptionalFloat, pos = d.NewFloat32(v), end
 		case 12<<3 | codec.WireFixed64: // optional_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.OptionalDouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.OptionalDouble, pos = d.NewFloat64(v), end
 		case 13<<3 | codec.WireVarint: // optional_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.OptionalBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalBool, pos = d.NewBool(v != 0), end
 		case 14<<3 | codec.WireBytes: // optional_string
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.OptionalString = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.OptionalString, pos = d.NewString(v), end
 		case 15<<3 | codec.WireBytes: // optional_bytes
 			m.OptionalBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // optional_nested_message
@@ -1777,75 +1758,71 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, pos, end int) i
 		case 19<<3 | codec.WireBytes: // optional_foreign_message
 			m.OptionalForeignMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalForeignMessage)
 		case 21<<3 | codec.WireVarint: // optional_nested_enum
-			var v TestAllTypesEdition2023_NestedEnum
-			v, pos = codec.ReadEnum[TestAllTypesEdition2023_NestedEnum](b, pos)
-			m.OptionalNestedEnum = (*TestAllTypesEdition2023_NestedEnum)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalNestedEnum, pos = (*TestAllTypesEdition2023_NestedEnum)(d.NewInt32(int32(v))), end
 		case 22<<3 | codec.WireVarint: // optional_foreign_enum
-			var v ForeignEnumEdition2023
-			v, pos = codec.ReadEnum[ForeignEnumEdition2023](b, pos)
-			m.OptionalForeignEnum = (*ForeignEnumEdition2023)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalForeignEnum, pos = (*ForeignEnumEdition2023)(d.NewInt32(int32(v))), end
 		case 24<<3 | codec.WireBytes: // optional_string_piece
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.OptionalStringPiece = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.OptionalStringPiece, pos = d.NewString(v), end
 		case 25<<3 | codec.WireBytes: // optional_cord
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.OptionalCord = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.OptionalCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
 			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
 		case 31<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 31<<3 | codec.WireVarint: // repeated_int32
-			m.RepeatedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedInt32, codec.ReadInt32)
+			m.RepeatedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedInt32)
 		case 32<<3 | codec.WireBytes: // repeated_int64
 			m.RepeatedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt64)
 		case 32<<3 | codec.WireVarint: // repeated_int64
-			m.RepeatedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedInt64, codec.ReadInt64)
+			m.RepeatedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedInt64)
 		case 33<<3 | codec.WireBytes: // repeated_uint32
 			m.RepeatedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedUint32)
 		case 33<<3 | codec.WireVarint: // repeated_uint32
-			m.RepeatedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedUint32, codec.ReadUint32)
+			m.RepeatedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedUint32)
 		case 34<<3 | codec.WireBytes: // repeated_uint64
 			m.RepeatedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedUint64)
 		case 34<<3 | codec.WireVarint: // repeated_uint64
-			m.RepeatedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedUint64, codec.ReadUint64)
+			m.RepeatedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedUint64)
 		case 35<<3 | codec.WireBytes: // repeated_sint32
 			m.RepeatedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.RepeatedSint32)
 		case 35<<3 | codec.WireVarint: // repeated_sint32
-			m.RepeatedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSint32, codec.ReadSint32)
+			m.RepeatedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.RepeatedSint32)
 		case 36<<3 | codec.WireBytes: // repeated_sint64
 			m.RepeatedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.RepeatedSint64)
 		case 36<<3 | codec.WireVarint: // repeated_sint64
-			m.RepeatedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSint64, codec.ReadSint64)
+			m.RepeatedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.RepeatedSint64)
 		case 37<<3 | codec.WireBytes: // repeated_fixed32
 			m.RepeatedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFixed32)
 		case 37<<3 | codec.WireFixed32: // repeated_fixed32
-			m.RepeatedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFixed32, codec.ReadFixed32)
+			m.RepeatedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFixed32)
 		case 38<<3 | codec.WireBytes: // repeated_fixed64
 			m.RepeatedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFixed64)
 		case 38<<3 | codec.WireFixed64: // repeated_fixed64
-			m.RepeatedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFixed64, codec.ReadFixed64)
+			m.RepeatedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFixed64)
 		case 39<<3 | codec.WireBytes: // repeated_sfixed32
 			m.RepeatedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedSfixed32)
 		case 39<<3 | codec.WireFixed32: // repeated_sfixed32
-			m.RepeatedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSfixed32, codec.ReadSfixed32)
+			m.RepeatedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedSfixed32)
 		case 40<<3 | codec.WireBytes: // repeated_sfixed64
 			m.RepeatedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedSfixed64)
 		case 40<<3 | codec.WireFixed64: // repeated_sfixed64
-			m.RepeatedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSfixed64, codec.ReadSfixed64)
+			m.RepeatedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedSfixed64)
 		case 41<<3 | codec.WireBytes: // repeated_float
 			m.RepeatedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFloat)
 		case 41<<3 | codec.WireFixed32: // repeated_float
-			m.RepeatedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFloat, codec.ReadFloat)
+			m.RepeatedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFloat)
 		case 42<<3 | codec.WireBytes: // repeated_double
 			m.RepeatedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedDouble)
 		case 42<<3 | codec.WireFixed64: // repeated_double
-			m.RepeatedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedDouble, codec.ReadDouble)
+			m.RepeatedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedDouble)
 		case 43<<3 | codec.WireBytes: // repeated_bool
 			m.RepeatedBool, pos = codec.ReadPackedBool(d, b, pos, m.RepeatedBool)
 		case 43<<3 | codec.WireVarint: // repeated_bool
-			m.RepeatedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedBool, codec.ReadBool)
+			m.RepeatedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.RepeatedBool)
 		case 44<<3 | codec.WireBytes: // repeated_string
 			m.RepeatedString, pos = d.ReadStrings(tag, b, pos, m.RepeatedString)
 		case 45<<3 | codec.WireBytes: // repeated_bytes
@@ -1857,11 +1834,11 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, pos, end int) i
 		case 51<<3 | codec.WireBytes: // repeated_nested_enum
 			m.RepeatedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedNestedEnum)
 		case 51<<3 | codec.WireVarint: // repeated_nested_enum
-			m.RepeatedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedNestedEnum, codec.ReadEnum[TestAllTypesEdition2023_NestedEnum])
+			m.RepeatedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedNestedEnum)
 		case 52<<3 | codec.WireBytes: // repeated_foreign_enum
 			m.RepeatedForeignEnum, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedForeignEnum)
 		case 52<<3 | codec.WireVarint: // repeated_foreign_enum
-			m.RepeatedForeignEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedForeignEnum, codec.ReadEnum[ForeignEnumEdition2023])
+			m.RepeatedForeignEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedForeignEnum)
 		case 54<<3 | codec.WireBytes: // repeated_string_piece
 			m.RepeatedStringPiece, pos = d.ReadStrings(tag, b, pos, m.RepeatedStringPiece)
 		case 55<<3 | codec.WireBytes: // repeated_cord
@@ -1907,166 +1884,169 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, pos, end int) i
 		case 75<<3 | codec.WireBytes: // packed_int32
 			m.PackedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.PackedInt32)
 		case 75<<3 | codec.WireVarint: // packed_int32
-			m.PackedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedInt32, codec.ReadInt32)
+			m.PackedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedInt32)
 		case 76<<3 | codec.WireBytes: // packed_int64
 			m.PackedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.PackedInt64)
 		case 76<<3 | codec.WireVarint: // packed_int64
-			m.PackedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedInt64, codec.ReadInt64)
+			m.PackedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedInt64)
 		case 77<<3 | codec.WireBytes: // packed_uint32
 			m.PackedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.PackedUint32)
 		case 77<<3 | codec.WireVarint: // packed_uint32
-			m.PackedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedUint32, codec.ReadUint32)
+			m.PackedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedUint32)
 		case 78<<3 | codec.WireBytes: // packed_uint64
 			m.PackedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.PackedUint64)
 		case 78<<3 | codec.WireVarint: // packed_uint64
-			m.PackedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedUint64, codec.ReadUint64)
+			m.PackedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedUint64)
 		case 79<<3 | codec.WireBytes: // packed_sint32
 			m.PackedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.PackedSint32)
 		case 79<<3 | codec.WireVarint: // packed_sint32
-			m.PackedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSint32, codec.ReadSint32)
+			m.PackedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.PackedSint32)
 		case 80<<3 | codec.WireBytes: // packed_sint64
 			m.PackedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.PackedSint64)
 		case 80<<3 | codec.WireVarint: // packed_sint64
-			m.PackedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSint64, codec.ReadSint64)
+			m.PackedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.PackedSint64)
 		case 81<<3 | codec.WireBytes: // packed_fixed32
 			m.PackedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFixed32)
 		case 81<<3 | codec.WireFixed32: // packed_fixed32
-			m.PackedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFixed32, codec.ReadFixed32)
+			m.PackedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFixed32)
 		case 82<<3 | codec.WireBytes: // packed_fixed64
 			m.PackedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFixed64)
 		case 82<<3 | codec.WireFixed64: // packed_fixed64
-			m.PackedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFixed64, codec.ReadFixed64)
+			m.PackedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFixed64)
 		case 83<<3 | codec.WireBytes: // packed_sfixed32
 			m.PackedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.PackedSfixed32)
 		case 83<<3 | codec.WireFixed32: // packed_sfixed32
-			m.PackedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSfixed32, codec.ReadSfixed32)
+			m.PackedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedSfixed32)
 		case 84<<3 | codec.WireBytes: // packed_sfixed64
 			m.PackedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.PackedSfixed64)
 		case 84<<3 | codec.WireFixed64: // packed_sfixed64
-			m.PackedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSfixed64, codec.ReadSfixed64)
+			m.PackedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedSfixed64)
 		case 85<<3 | codec.WireBytes: // packed_float
 			m.PackedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFloat)
 		case 85<<3 | codec.WireFixed32: // packed_float
-			m.PackedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFloat, codec.ReadFloat)
+			m.PackedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFloat)
 		case 86<<3 | codec.WireBytes: // packed_double
 			m.PackedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.PackedDouble)
 		case 86<<3 | codec.WireFixed64: // packed_double
-			m.PackedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedDouble, codec.ReadDouble)
+			m.PackedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedDouble)
 		case 87<<3 | codec.WireBytes: // packed_bool
 			m.PackedBool, pos = codec.ReadPackedBool(d, b, pos, m.PackedBool)
 		case 87<<3 | codec.WireVarint: // packed_bool
-			m.PackedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedBool, codec.ReadBool)
+			m.PackedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.PackedBool)
 		case 88<<3 | codec.WireBytes: // packed_nested_enum
 			m.PackedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.PackedNestedEnum)
 		case 88<<3 | codec.WireVarint: // packed_nested_enum
-			m.PackedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedNestedEnum, codec.ReadEnum[TestAllTypesEdition2023_NestedEnum])
+			m.PackedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedNestedEnum)
 		case 89<<3 | codec.WireBytes: // unpacked_int32
 			m.UnpackedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedInt32)
 		case 89<<3 | codec.WireVarint: // unpacked_int32
-			m.UnpackedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedInt32, codec.ReadInt32)
+			m.UnpackedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedInt32)
 		case 90<<3 | codec.WireBytes: // unpacked_int64
 			m.UnpackedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedInt64)
 		case 90<<3 | codec.WireVarint: // unpacked_int64
-			m.UnpackedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedInt64, codec.ReadInt64)
+			m.UnpackedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedInt64)
 		case 91<<3 | codec.WireBytes: // unpacked_uint32
 			m.UnpackedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedUint32)
 		case 91<<3 | codec.WireVarint: // unpacked_uint32
-			m.UnpackedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedUint32, codec.ReadUint32)
+			m.UnpackedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedUint32)
 		case 92<<3 | codec.WireBytes: // unpacked_uint64
 			m.UnpackedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedUint64)
 		case 92<<3 | codec.WireVarint: // unpacked_uint64
-			m.UnpackedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedUint64, codec.ReadUint64)
+			m.UnpackedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedUint64)
 		case 93<<3 | codec.WireBytes: // unpacked_sint32
 			m.UnpackedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.UnpackedSint32)
 		case 93<<3 | codec.WireVarint: // unpacked_sint32
-			m.UnpackedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSint32, codec.ReadSint32)
+			m.UnpackedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.UnpackedSint32)
 		case 94<<3 | codec.WireBytes: // unpacked_sint64
 			m.UnpackedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.UnpackedSint64)
 		case 94<<3 | codec.WireVarint: // unpacked_sint64
-			m.UnpackedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSint64, codec.ReadSint64)
+			m.UnpackedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.UnpackedSint64)
 		case 95<<3 | codec.WireBytes: // unpacked_fixed32
 			m.UnpackedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFixed32)
 		case 95<<3 | codec.WireFixed32: // unpacked_fixed32
-			m.UnpackedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFixed32, codec.ReadFixed32)
+			m.UnpackedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFixed32)
 		case 96<<3 | codec.WireBytes: // unpacked_fixed64
 			m.UnpackedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFixed64)
 		case 96<<3 | codec.WireFixed64: // unpacked_fixed64
-			m.UnpackedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFixed64, codec.ReadFixed64)
+			m.UnpackedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFixed64)
 		case 97<<3 | codec.WireBytes: // unpacked_sfixed32
 			m.UnpackedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedSfixed32)
 		case 97<<3 | codec.WireFixed32: // unpacked_sfixed32
-			m.UnpackedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSfixed32, codec.ReadSfixed32)
+			m.UnpackedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedSfixed32)
 		case 98<<3 | codec.WireBytes: // unpacked_sfixed64
 			m.UnpackedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedSfixed64)
 		case 98<<3 | codec.WireFixed64: // unpacked_sfixed64
-			m.UnpackedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSfixed64, codec.ReadSfixed64)
+			m.UnpackedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedSfixed64)
 		case 99<<3 | codec.WireBytes: // unpacked_float
 			m.UnpackedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFloat)
 		case 99<<3 | codec.WireFixed32: // unpacked_float
-			m.UnpackedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFloat, codec.ReadFloat)
+			m.UnpackedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFloat)
 		case 100<<3 | codec.WireBytes: // unpacked_double
 			m.UnpackedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedDouble)
 		case 100<<3 | codec.WireFixed64: // unpacked_double
-			m.UnpackedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedDouble, codec.ReadDouble)
+			m.UnpackedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedDouble)
 		case 101<<3 | codec.WireBytes: // unpacked_bool
 			m.UnpackedBool, pos = codec.ReadPackedBool(d, b, pos, m.UnpackedBool)
 		case 101<<3 | codec.WireVarint: // unpacked_bool
-			m.UnpackedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedBool, codec.ReadBool)
+			m.UnpackedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.UnpackedBool)
 		case 102<<3 | codec.WireBytes: // unpacked_nested_enum
 			m.UnpackedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedNestedEnum)
 		case 102<<3 | codec.WireVarint: // unpacked_nested_enum
-			m.UnpackedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedNestedEnum, codec.ReadEnum[TestAllTypesEdition2023_NestedEnum])
+			m.UnpackedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedNestedEnum)
 		case 111<<3 | codec.WireVarint: // oneof_uint32
-			x := new(TestAllTypesEdition2023_OneofUint32)
-			x.OneofUint32, pos = codec.ReadUint32(b, pos)
+			x := codec.New[TestAllTypesEdition2023_OneofUint32](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofUint32, pos = uint32(v), end
 			m.OneofField = x
 		case 112<<3 | codec.WireBytes: // oneof_nested_message
 			x, ok := m.OneofField.(*TestAllTypesEdition2023_OneofNestedMessage)
 			if !ok {
-				x = new(TestAllTypesEdition2023_OneofNestedMessage)
+				x = codec.New[TestAllTypesEdition2023_OneofNestedMessage](d)
 				m.OneofField = x
 			}
 			x.OneofNestedMessage, pos = codec.ReadMessage(d, b, pos, x.OneofNestedMessage)
 		case 113<<3 | codec.WireBytes: // oneof_string
-			x := new(TestAllTypesEdition2023_OneofString)
+			x := codec.New[TestAllTypesEdition2023_OneofString](d)
 			x.OneofString, pos = d.ReadString(b, pos)
 			m.OneofField = x
 		case 114<<3 | codec.WireBytes: // oneof_bytes
-			x := new(TestAllTypesEdition2023_OneofBytes)
+			x := codec.New[TestAllTypesEdition2023_OneofBytes](d)
 			x.OneofBytes, pos = d.ReadPresentBytes(b, pos)
 			m.OneofField = x
 		case 115<<3 | codec.WireVarint: // oneof_bool
-			x := new(TestAllTypesEdition2023_OneofBool)
-			x.OneofBool, pos = codec.ReadBool(b, pos)
+			x := codec.New[TestAllTypesEdition2023_OneofBool](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofBool, pos = v != 0, end
 			m.OneofField = x
 		case 116<<3 | codec.WireVarint: // oneof_uint64
-			x := new(TestAllTypesEdition2023_OneofUint64)
-			x.OneofUint64, pos = codec.ReadUint64(b, pos)
+			x := codec.New[TestAllTypesEdition2023_OneofUint64](d)
+			x.OneofUint64, pos = codec.ReadVarint(b, pos)
 			m.OneofField = x
 		case 117<<3 | codec.WireFixed32: // oneof_float
-			x := new(TestAllTypesEdition2023_OneofFloat)
+			x := codec.New[TestAllTypesEdition2023_OneofFloat](d)
 			x.OneofFloat, pos = codec.ReadFloat(b, pos)
 			m.OneofField = x
 		case 118<<3 | codec.WireFixed64: // oneof_double
-			x := new(TestAllTypesEdition2023_OneofDouble)
+			x := codec.New[TestAllTypesEdition2023_OneofDouble](d)
 			x.OneofDouble, pos = codec.ReadDouble(b, pos)
 			m.OneofField = x
 		case 119<<3 | codec.WireVarint: // oneof_enum
-			x := new(TestAllTypesEdition2023_OneofEnum)
-			x.OneofEnum, pos = codec.ReadEnum[TestAllTypesEdition2023_NestedEnum](b, pos)
+			x := codec.New[TestAllTypesEdition2023_OneofEnum](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofEnum, pos = TestAllTypesEdition2023_NestedEnum(v), end
 			m.OneofField = x
 		case 201<<3 | codec.WireStartGroup: // groupliketype
 			m.Groupliketype, pos = codec.ReadGroup(d, tag, b, pos, m.Groupliketype)
 		case 202<<3 | codec.WireStartGroup: // delimited_field
 			m.DelimitedField, pos = codec.ReadGroup(d, tag, b, pos, m.DelimitedField)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2485,10 +2465,7 @@ func (m *TestAllTypesEdition2023_NestedMessage) GetCorecursive() *TestAllTypesEd
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesEdition2023_NestedMessage) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesEdition2023_NestedMessage) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesEdition2023_NestedMessage) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2497,14 +2474,16 @@ func (m *TestAllTypesEdition2023_NestedMessage) SizeFields(e *codec.Encoder) int
 		n += 1 + codec.SizeVarint(uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		n += 1 + e.SizeMessage(m.Corecursive)
+		n += 1 + codec.SizeBytes(m.Corecursive.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *TestAllTypesEdition2023_NestedMessage) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2513,12 +2492,14 @@ func (m *TestAllTypesEdition2023_NestedMessage) AppendFields(e *codec.Encoder, b
 		return b
 	}
 	if m.A != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.A))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Corecursive)
+		at := len(b) + 1
+		b = m.Corecursive.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -2527,26 +2508,24 @@ func (m *TestAllTypesEdition2023_NestedMessage) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesEdition2023_NestedMessage) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesEdition2023_NestedMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.A = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
 			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2608,10 +2587,7 @@ func (m *TestAllTypesEdition2023_GroupLikeType) GetGroupUint32() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesEdition2023_GroupLikeType) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesEdition2023_GroupLikeType) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesEdition2023_GroupLikeType) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2629,7 +2605,7 @@ func (m *TestAllTypesEdition2023_GroupLikeType) SizeFields(e *codec.Encoder) int
 func (m *TestAllTypesEdition2023_GroupLikeType) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2638,12 +2614,12 @@ func (m *TestAllTypesEdition2023_GroupLikeType) AppendFields(e *codec.Encoder, b
 		return b
 	}
 	if m.GroupInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xd0, 0x0c), uint64(*m.GroupInt32))
+		b = codec.AppendVarint(b, 202<<3|codec.WireVarint, uint64(*m.GroupInt32))
 	}
 	if m.GroupUint32 != nil {
-		b = codec.AppendVarint(append(b, 0xd8, 0x0c), uint64(*m.GroupUint32))
+		b = codec.AppendVarint(b, 203<<3|codec.WireVarint, uint64(*m.GroupUint32))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -2652,28 +2628,25 @@ func (m *TestAllTypesEdition2023_GroupLikeType) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesEdition2023_GroupLikeType) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesEdition2023_GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 202<<3 | codec.WireVarint: // group_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.GroupInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupInt32, pos = d.NewInt32(int32(v)), end
 		case 203<<3 | codec.WireVarint: // group_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.GroupUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupUint32, pos = d.NewUint32(uint32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2727,10 +2700,7 @@ func (m *ForeignMessageEdition2023) GetC() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ForeignMessageEdition2023) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ForeignMessageEdition2023) SizeFields(e *codec.Encoder) int {
+func (m *ForeignMessageEdition2023) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2745,7 +2715,7 @@ func (m *ForeignMessageEdition2023) SizeFields(e *codec.Encoder) int {
 func (m *ForeignMessageEdition2023) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2754,33 +2724,31 @@ func (m *ForeignMessageEdition2023) AppendFields(e *codec.Encoder, b []byte) []b
 		return b
 	}
 	if m.C != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.C))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.C))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ForeignMessageEdition2023) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ForeignMessageEdition2023) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ForeignMessageEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // c
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.C = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.C, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2832,10 +2800,7 @@ func (m *GroupLikeType) GetC() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GroupLikeType) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GroupLikeType) SizeFields(e *codec.Encoder) int {
+func (m *GroupLikeType) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2850,7 +2815,7 @@ func (m *GroupLikeType) SizeFields(e *codec.Encoder) int {
 func (m *GroupLikeType) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2859,33 +2824,31 @@ func (m *GroupLikeType) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.C != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.C))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.C))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GroupLikeType) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GroupLikeType) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // c
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.C = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.C, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -6,6 +6,7 @@ package editionproto2
 import (
 	"bytes"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -1203,10 +1204,7 @@ func (m *TestAllTypesProto2) GetMessageSetCorrect() *TestAllTypesProto2_MessageS
 var Default_TestAllTypesProto2_DefaultBytes = []byte("joshua")
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1257,7 +1255,7 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.OptionalBytes))
 	}
 	if m.OptionalNestedMessage != nil {
-		n += 2 + e.SizeMessage(m.OptionalNestedMessage)
+		n += 2 + codec.SizeBytes(m.OptionalNestedMessage.Size())
 	}
 	if m.OptionalForeignMessage != nil {
 		n += 2 + codec.SizeBytes(m.OptionalForeignMessage.Size())
@@ -1275,42 +1273,36 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(len(*m.OptionalCord))
 	}
 	if m.RecursiveMessage != nil {
-		n += 2 + e.SizeMessage(m.RecursiveMessage)
+		n += 2 + codec.SizeBytes(m.RecursiveMessage.Size())
 	}
 	if len(m.RepeatedInt32) > 0 {
-		n += 2 * len(m.RepeatedInt32)
 		for _, v := range m.RepeatedInt32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RepeatedInt64) > 0 {
-		n += 2 * len(m.RepeatedInt64)
 		for _, v := range m.RepeatedInt64 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RepeatedUint32) > 0 {
-		n += 2 * len(m.RepeatedUint32)
 		for _, v := range m.RepeatedUint32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RepeatedUint64) > 0 {
-		n += 2 * len(m.RepeatedUint64)
 		for _, v := range m.RepeatedUint64 {
-			n += codec.SizeVarint(v)
+			n += 2 + codec.SizeVarint(v)
 		}
 	}
 	if len(m.RepeatedSint32) > 0 {
-		n += 2 * len(m.RepeatedSint32)
 		for _, v := range m.RepeatedSint32 {
-			n += codec.SizeVarint(codec.Zigzag32(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag32(v))
 		}
 	}
 	if len(m.RepeatedSint64) > 0 {
-		n += 2 * len(m.RepeatedSint64)
 		for _, v := range m.RepeatedSint64 {
-			n += codec.SizeVarint(codec.Zigzag64(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag64(v))
 		}
 	}
 	if len(m.RepeatedFixed32) > 0 {
@@ -1335,109 +1327,101 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 3 * len(m.RepeatedBool)
 	}
 	if len(m.RepeatedString) > 0 {
-		n += 2 * len(m.RepeatedString)
 		for _, v := range m.RepeatedString {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedBytes) > 0 {
-		n += 2 * len(m.RepeatedBytes)
 		for _, v := range m.RepeatedBytes {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
-		n += 2 * len(m.RepeatedNestedMessage)
 		for _, v := range m.RepeatedNestedMessage {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.RepeatedForeignMessage) > 0 {
-		n += 2 * len(m.RepeatedForeignMessage)
 		for _, v := range m.RepeatedForeignMessage {
-			n += codec.SizeBytes(v.Size())
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.RepeatedNestedEnum) > 0 {
-		n += 2 * len(m.RepeatedNestedEnum)
 		for _, v := range m.RepeatedNestedEnum {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RepeatedForeignEnum) > 0 {
-		n += 2 * len(m.RepeatedForeignEnum)
 		for _, v := range m.RepeatedForeignEnum {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RepeatedStringPiece) > 0 {
-		n += 2 * len(m.RepeatedStringPiece)
 		for _, v := range m.RepeatedStringPiece {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RepeatedCord) > 0 {
-		n += 2 * len(m.RepeatedCord)
 		for _, v := range m.RepeatedCord {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.MapInt32Int32) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Int32](e, 2, m.MapInt32Int32)
+		n += codec.SizeMap[codec.Int32, codec.Int32](2, m.MapInt32Int32)
 	}
 	if len(m.MapInt64Int64) > 0 {
-		n += codec.SizeMap[codec.Int64, codec.Int64](e, 2, m.MapInt64Int64)
+		n += codec.SizeMap[codec.Int64, codec.Int64](2, m.MapInt64Int64)
 	}
 	if len(m.MapUint32Uint32) > 0 {
-		n += codec.SizeMap[codec.Uint32, codec.Uint32](e, 2, m.MapUint32Uint32)
+		n += codec.SizeMap[codec.Uint32, codec.Uint32](2, m.MapUint32Uint32)
 	}
 	if len(m.MapUint64Uint64) > 0 {
-		n += codec.SizeMap[codec.Uint64, codec.Uint64](e, 2, m.MapUint64Uint64)
+		n += codec.SizeMap[codec.Uint64, codec.Uint64](2, m.MapUint64Uint64)
 	}
 	if len(m.MapSint32Sint32) > 0 {
-		n += codec.SizeMap[codec.Sint32, codec.Sint32](e, 2, m.MapSint32Sint32)
+		n += codec.SizeMap[codec.Sint32, codec.Sint32](2, m.MapSint32Sint32)
 	}
 	if len(m.MapSint64Sint64) > 0 {
-		n += codec.SizeMap[codec.Sint64, codec.Sint64](e, 2, m.MapSint64Sint64)
+		n += codec.SizeMap[codec.Sint64, codec.Sint64](2, m.MapSint64Sint64)
 	}
 	if len(m.MapFixed32Fixed32) > 0 {
-		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](e, 2, m.MapFixed32Fixed32)
+		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](2, m.MapFixed32Fixed32)
 	}
 	if len(m.MapFixed64Fixed64) > 0 {
-		n += codec.SizeMap[codec.Fixed64, codec.Fixed64](e, 2, m.MapFixed64Fixed64)
+		n += codec.SizeMap[codec.Fixed64, codec.Fixed64](2, m.MapFixed64Fixed64)
 	}
 	if len(m.MapSfixed32Sfixed32) > 0 {
-		n += codec.SizeMap[codec.Sfixed32, codec.Sfixed32](e, 2, m.MapSfixed32Sfixed32)
+		n += codec.SizeMap[codec.Sfixed32, codec.Sfixed32](2, m.MapSfixed32Sfixed32)
 	}
 	if len(m.MapSfixed64Sfixed64) > 0 {
-		n += codec.SizeMap[codec.Sfixed64, codec.Sfixed64](e, 2, m.MapSfixed64Sfixed64)
+		n += codec.SizeMap[codec.Sfixed64, codec.Sfixed64](2, m.MapSfixed64Sfixed64)
 	}
 	if len(m.MapInt32Float) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Float](e, 2, m.MapInt32Float)
+		n += codec.SizeMap[codec.Int32, codec.Float](2, m.MapInt32Float)
 	}
 	if len(m.MapInt32Double) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Double](e, 2, m.MapInt32Double)
+		n += codec.SizeMap[codec.Int32, codec.Double](2, m.MapInt32Double)
 	}
 	if len(m.MapBoolBool) > 0 {
-		n += codec.SizeMap[codec.Bool, codec.Bool](e, 2, m.MapBoolBool)
+		n += codec.SizeMap[codec.Bool, codec.Bool](2, m.MapBoolBool)
 	}
 	if len(m.MapStringString) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.RawString](e, 2, m.MapStringString)
+		n += codec.SizeMap[codec.RawString, codec.RawString](2, m.MapStringString)
 	}
 	if len(m.MapStringBytes) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.Bytes](e, 2, m.MapStringBytes)
+		n += codec.SizeMap[codec.RawString, codec.Bytes](2, m.MapStringBytes)
 	}
 	if len(m.MapStringNestedMessage) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, 2, m.MapStringNestedMessage)
+		n += codec.SizeMap[codec.RawString, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](2, m.MapStringNestedMessage)
 	}
 	if len(m.MapStringForeignMessage) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.Sub[ForeignMessageProto2, *ForeignMessageProto2]](e, 2, m.MapStringForeignMessage)
+		n += codec.SizeMap[codec.RawString, codec.Sub[ForeignMessageProto2, *ForeignMessageProto2]](2, m.MapStringForeignMessage)
 	}
 	if len(m.MapStringNestedEnum) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.Enum[TestAllTypesProto2_NestedEnum]](e, 2, m.MapStringNestedEnum)
+		n += codec.SizeMap[codec.RawString, codec.Enum[TestAllTypesProto2_NestedEnum]](2, m.MapStringNestedEnum)
 	}
 	if len(m.MapStringForeignEnum) > 0 {
-		n += codec.SizeMap[codec.RawString, codec.Enum[ForeignEnumProto2]](e, 2, m.MapStringForeignEnum)
+		n += codec.SizeMap[codec.RawString, codec.Enum[ForeignEnumProto2]](2, m.MapStringForeignEnum)
 	}
 	if len(m.PackedInt32) > 0 {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.PackedInt32))
@@ -1482,39 +1466,33 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.PackedNestedEnum))
 	}
 	if len(m.UnpackedInt32) > 0 {
-		n += 2 * len(m.UnpackedInt32)
 		for _, v := range m.UnpackedInt32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedInt64) > 0 {
-		n += 2 * len(m.UnpackedInt64)
 		for _, v := range m.UnpackedInt64 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedUint32) > 0 {
-		n += 2 * len(m.UnpackedUint32)
 		for _, v := range m.UnpackedUint32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedUint64) > 0 {
-		n += 2 * len(m.UnpackedUint64)
 		for _, v := range m.UnpackedUint64 {
-			n += codec.SizeVarint(v)
+			n += 2 + codec.SizeVarint(v)
 		}
 	}
 	if len(m.UnpackedSint32) > 0 {
-		n += 2 * len(m.UnpackedSint32)
 		for _, v := range m.UnpackedSint32 {
-			n += codec.SizeVarint(codec.Zigzag32(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag32(v))
 		}
 	}
 	if len(m.UnpackedSint64) > 0 {
-		n += 2 * len(m.UnpackedSint64)
 		for _, v := range m.UnpackedSint64 {
-			n += codec.SizeVarint(codec.Zigzag64(v))
+			n += 2 + codec.SizeVarint(codec.Zigzag64(v))
 		}
 	}
 	if len(m.UnpackedFixed32) > 0 {
@@ -1539,22 +1517,21 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 3 * len(m.UnpackedBool)
 	}
 	if len(m.UnpackedNestedEnum) > 0 {
-		n += 2 * len(m.UnpackedNestedEnum)
 		for _, v := range m.UnpackedNestedEnum {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.MapInt32NestedMessage) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, 2, m.MapInt32NestedMessage)
+		n += codec.SizeMap[codec.Int32, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](2, m.MapInt32NestedMessage)
 	}
 	if len(m.MapInt32Bool) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Bool](e, 2, m.MapInt32Bool)
+		n += codec.SizeMap[codec.Int32, codec.Bool](2, m.MapInt32Bool)
 	}
 	switch x := m.OneofField.(type) {
 	case *TestAllTypesProto2_OneofUint32:
 		n += 2 + codec.SizeVarint(uint64(x.OneofUint32))
 	case *TestAllTypesProto2_OneofNestedMessage:
-		n += 2 + e.SizeMessage(x.OneofNestedMessage)
+		n += 2 + codec.SizeBytes(x.OneofNestedMessage.Size())
 	case *TestAllTypesProto2_OneofString:
 		n += 2 + codec.SizeBytes(len(x.OneofString))
 	case *TestAllTypesProto2_OneofBytes:
@@ -1683,7 +1660,9 @@ func (m *TestAllTypesProto2) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *TestAllTypesProto2) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1692,548 +1671,549 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.OptionalInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.OptionalInt32))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.OptionalInt32))
 	}
 	if m.OptionalInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.OptionalInt64))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.OptionalInt64))
 	}
 	if m.OptionalUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.OptionalUint32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.OptionalUint32))
 	}
 	if m.OptionalUint64 != nil {
-		b = codec.AppendVarint(append(b, 0x20), *m.OptionalUint64)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, *m.OptionalUint64)
 	}
 	if m.OptionalSint32 != nil {
-		b = codec.AppendVarint(append(b, 0x28), codec.Zigzag32(*m.OptionalSint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, codec.Zigzag32(*m.OptionalSint32))
 	}
 	if m.OptionalSint64 != nil {
-		b = codec.AppendVarint(append(b, 0x30), codec.Zigzag64(*m.OptionalSint64))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, codec.Zigzag64(*m.OptionalSint64))
 	}
 	if m.OptionalFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x3d), *m.OptionalFixed32)
+		b = codec.AppendFixed32(b, 7<<3|codec.WireFixed32, *m.OptionalFixed32)
 	}
 	if m.OptionalFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x41), *m.OptionalFixed64)
+		b = codec.AppendFixed64(b, 8<<3|codec.WireFixed64, *m.OptionalFixed64)
 	}
 	if m.OptionalSfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x4d), uint32(*m.OptionalSfixed32))
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, uint32(*m.OptionalSfixed32))
 	}
 	if m.OptionalSfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x51), uint64(*m.OptionalSfixed64))
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, uint64(*m.OptionalSfixed64))
 	}
 	if m.OptionalFloat != nil {
-		b = codec.AppendFloat(append(b, 0x5d), *m.OptionalFloat)
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, math.Float32bits(*m.OptionalFloat))
 	}
 	if m.OptionalDouble != nil {
-		b = codec.AppendDouble(append(b, 0x61), *m.OptionalDouble)
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, math.Float64bits(*m.OptionalDouble))
 	}
 	if m.OptionalBool != nil {
-		b = codec.AppendBool(append(b, 0x68), *m.OptionalBool)
+		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.OptionalBool)
 	}
 	if m.OptionalString != nil {
-		b = codec.AppendRawString(append(b, 0x72), *m.OptionalString)
+		b = codec.AppendRawString(b, 14<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.OptionalBytes != nil {
-		b = codec.AppendBytes(append(b, 0x7a), m.OptionalBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
 	}
 	if m.OptionalNestedMessage != nil {
-		b = e.AppendMessage(append(b, 0x92, 0x01), m.OptionalNestedMessage)
+		at := len(b) + 2
+		b = m.OptionalNestedMessage.AppendFields(e, e.Open(b, 18<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalForeignMessage != nil {
-		b = e.AppendLeaf(append(b, 0x9a, 0x01), m.OptionalForeignMessage)
+		at := len(b) + 2
+		b = m.OptionalForeignMessage.AppendFields(e, codec.OpenLeaf(b, 19<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalNestedEnum != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(*m.OptionalNestedEnum))
+		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(*m.OptionalNestedEnum))
 	}
 	if m.OptionalForeignEnum != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(*m.OptionalForeignEnum))
+		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(*m.OptionalForeignEnum))
 	}
 	if m.OptionalStringPiece != nil {
-		b = codec.AppendRawString(append(b, 0xc2, 0x01), *m.OptionalStringPiece)
+		b = codec.AppendRawString(b, 24<<3|codec.WireBytes, *m.OptionalStringPiece)
 	}
 	if m.OptionalCord != nil {
-		b = codec.AppendRawString(append(b, 0xca, 0x01), *m.OptionalCord)
+		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.OptionalCord)
 	}
 	if m.RecursiveMessage != nil {
-		b = e.AppendMessage(append(b, 0xda, 0x01), m.RecursiveMessage)
+		at := len(b) + 2
+		b = m.RecursiveMessage.AppendFields(e, e.Open(b, 27<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.RepeatedInt32) > 0 {
 		for _, v := range m.RepeatedInt32 {
-			b = codec.AppendVarint(append(b, 0xf8, 0x01), uint64(v))
+			b = codec.AppendVarint(b, 31<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RepeatedInt64) > 0 {
 		for _, v := range m.RepeatedInt64 {
-			b = codec.AppendVarint(append(b, 0x80, 0x02), uint64(v))
+			b = codec.AppendVarint(b, 32<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RepeatedUint32) > 0 {
 		for _, v := range m.RepeatedUint32 {
-			b = codec.AppendVarint(append(b, 0x88, 0x02), uint64(v))
+			b = codec.AppendVarint(b, 33<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RepeatedUint64) > 0 {
 		for _, v := range m.RepeatedUint64 {
-			b = codec.AppendVarint(append(b, 0x90, 0x02), v)
+			b = codec.AppendVarint(b, 34<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.RepeatedSint32) > 0 {
 		for _, v := range m.RepeatedSint32 {
-			b = codec.AppendVarint(append(b, 0x98, 0x02), codec.Zigzag32(v))
+			b = codec.AppendVarint(b, 35<<3|codec.WireVarint, codec.Zigzag32(v))
 		}
 	}
 	if len(m.RepeatedSint64) > 0 {
 		for _, v := range m.RepeatedSint64 {
-			b = codec.AppendVarint(append(b, 0xa0, 0x02), codec.Zigzag64(v))
+			b = codec.AppendVarint(b, 36<<3|codec.WireVarint, codec.Zigzag64(v))
 		}
 	}
 	if len(m.RepeatedFixed32) > 0 {
 		for _, v := range m.RepeatedFixed32 {
-			b = codec.AppendFixed32(append(b, 0xad, 0x02), v)
+			b = codec.AppendFixed32(b, 37<<3|codec.WireFixed32, v)
 		}
 	}
 	if len(m.RepeatedFixed64) > 0 {
 		for _, v := range m.RepeatedFixed64 {
-			b = codec.AppendFixed64(append(b, 0xb1, 0x02), v)
+			b = codec.AppendFixed64(b, 38<<3|codec.WireFixed64, v)
 		}
 	}
 	if len(m.RepeatedSfixed32) > 0 {
 		for _, v := range m.RepeatedSfixed32 {
-			b = codec.AppendFixed32(append(b, 0xbd, 0x02), uint32(v))
+			b = codec.AppendFixed32(b, 39<<3|codec.WireFixed32, uint32(v))
 		}
 	}
 	if len(m.RepeatedSfixed64) > 0 {
 		for _, v := range m.RepeatedSfixed64 {
-			b = codec.AppendFixed64(append(b, 0xc1, 0x02), uint64(v))
+			b = codec.AppendFixed64(b, 40<<3|codec.WireFixed64, uint64(v))
 		}
 	}
 	if len(m.RepeatedFloat) > 0 {
 		for _, v := range m.RepeatedFloat {
-			b = codec.AppendFloat(append(b, 0xcd, 0x02), v)
+			b = codec.AppendFixed32(b, 41<<3|codec.WireFixed32, math.Float32bits(v))
 		}
 	}
 	if len(m.RepeatedDouble) > 0 {
 		for _, v := range m.RepeatedDouble {
-			b = codec.AppendDouble(append(b, 0xd1, 0x02), v)
+			b = codec.AppendFixed64(b, 42<<3|codec.WireFixed64, math.Float64bits(v))
 		}
 	}
 	if len(m.RepeatedBool) > 0 {
 		for _, v := range m.RepeatedBool {
-			b = codec.AppendBool(append(b, 0xd8, 0x02), v)
+			b = codec.AppendBool(b, 43<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.RepeatedString) > 0 {
 		for _, v := range m.RepeatedString {
-			b = codec.AppendRawString(append(b, 0xe2, 0x02), v)
+			b = codec.AppendRawString(b, 44<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedBytes) > 0 {
 		for _, v := range m.RepeatedBytes {
-			b = codec.AppendBytes(append(b, 0xea, 0x02), v)
+			b = codec.AppendBytes(b, 45<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
 		for _, v := range m.RepeatedNestedMessage {
-			b = e.AppendMessage(append(b, 0x82, 0x03), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 48<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.RepeatedForeignMessage) > 0 {
 		for _, v := range m.RepeatedForeignMessage {
-			b = e.AppendLeaf(append(b, 0x8a, 0x03), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, codec.OpenLeaf(b, 49<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.RepeatedNestedEnum) > 0 {
 		for _, v := range m.RepeatedNestedEnum {
-			b = codec.AppendVarint(append(b, 0x98, 0x03), uint64(v))
+			b = codec.AppendVarint(b, 51<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RepeatedForeignEnum) > 0 {
 		for _, v := range m.RepeatedForeignEnum {
-			b = codec.AppendVarint(append(b, 0xa0, 0x03), uint64(v))
+			b = codec.AppendVarint(b, 52<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RepeatedStringPiece) > 0 {
 		for _, v := range m.RepeatedStringPiece {
-			b = codec.AppendRawString(append(b, 0xb2, 0x03), v)
+			b = codec.AppendRawString(b, 54<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedCord) > 0 {
 		for _, v := range m.RepeatedCord {
-			b = codec.AppendRawString(append(b, 0xba, 0x03), v)
+			b = codec.AppendRawString(b, 55<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.MapInt32Int32) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Int32](e, b, 450, m.MapInt32Int32)
+		b = codec.AppendMap[codec.Int32, codec.Int32](e, b, 56<<3|codec.WireBytes, m.MapInt32Int32)
 	}
 	if len(m.MapInt64Int64) > 0 {
-		b = codec.AppendMap[codec.Int64, codec.Int64](e, b, 458, m.MapInt64Int64)
+		b = codec.AppendMap[codec.Int64, codec.Int64](e, b, 57<<3|codec.WireBytes, m.MapInt64Int64)
 	}
 	if len(m.MapUint32Uint32) > 0 {
-		b = codec.AppendMap[codec.Uint32, codec.Uint32](e, b, 466, m.MapUint32Uint32)
+		b = codec.AppendMap[codec.Uint32, codec.Uint32](e, b, 58<<3|codec.WireBytes, m.MapUint32Uint32)
 	}
 	if len(m.MapUint64Uint64) > 0 {
-		b = codec.AppendMap[codec.Uint64, codec.Uint64](e, b, 474, m.MapUint64Uint64)
+		b = codec.AppendMap[codec.Uint64, codec.Uint64](e, b, 59<<3|codec.WireBytes, m.MapUint64Uint64)
 	}
 	if len(m.MapSint32Sint32) > 0 {
-		b = codec.AppendMap[codec.Sint32, codec.Sint32](e, b, 482, m.MapSint32Sint32)
+		b = codec.AppendMap[codec.Sint32, codec.Sint32](e, b, 60<<3|codec.WireBytes, m.MapSint32Sint32)
 	}
 	if len(m.MapSint64Sint64) > 0 {
-		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 490, m.MapSint64Sint64)
+		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 61<<3|codec.WireBytes, m.MapSint64Sint64)
 	}
 	if len(m.MapFixed32Fixed32) > 0 {
-		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 498, m.MapFixed32Fixed32)
+		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 62<<3|codec.WireBytes, m.MapFixed32Fixed32)
 	}
 	if len(m.MapFixed64Fixed64) > 0 {
-		b = codec.AppendMap[codec.Fixed64, codec.Fixed64](e, b, 506, m.MapFixed64Fixed64)
+		b = codec.AppendMap[codec.Fixed64, codec.Fixed64](e, b, 63<<3|codec.WireBytes, m.MapFixed64Fixed64)
 	}
 	if len(m.MapSfixed32Sfixed32) > 0 {
-		b = codec.AppendMap[codec.Sfixed32, codec.Sfixed32](e, b, 514, m.MapSfixed32Sfixed32)
+		b = codec.AppendMap[codec.Sfixed32, codec.Sfixed32](e, b, 64<<3|codec.WireBytes, m.MapSfixed32Sfixed32)
 	}
 	if len(m.MapSfixed64Sfixed64) > 0 {
-		b = codec.AppendMap[codec.Sfixed64, codec.Sfixed64](e, b, 522, m.MapSfixed64Sfixed64)
+		b = codec.AppendMap[codec.Sfixed64, codec.Sfixed64](e, b, 65<<3|codec.WireBytes, m.MapSfixed64Sfixed64)
 	}
 	if len(m.MapInt32Float) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Float](e, b, 530, m.MapInt32Float)
+		b = codec.AppendMap[codec.Int32, codec.Float](e, b, 66<<3|codec.WireBytes, m.MapInt32Float)
 	}
 	if len(m.MapInt32Double) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Double](e, b, 538, m.MapInt32Double)
+		b = codec.AppendMap[codec.Int32, codec.Double](e, b, 67<<3|codec.WireBytes, m.MapInt32Double)
 	}
 	if len(m.MapBoolBool) > 0 {
-		b = codec.AppendMap[codec.Bool, codec.Bool](e, b, 546, m.MapBoolBool)
+		b = codec.AppendMap[codec.Bool, codec.Bool](e, b, 68<<3|codec.WireBytes, m.MapBoolBool)
 	}
 	if len(m.MapStringString) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.RawString](e, b, 554, m.MapStringString)
+		b = codec.AppendMap[codec.RawString, codec.RawString](e, b, 69<<3|codec.WireBytes, m.MapStringString)
 	}
 	if len(m.MapStringBytes) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.Bytes](e, b, 562, m.MapStringBytes)
+		b = codec.AppendMap[codec.RawString, codec.Bytes](e, b, 70<<3|codec.WireBytes, m.MapStringBytes)
 	}
 	if len(m.MapStringNestedMessage) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, b, 570, m.MapStringNestedMessage)
+		b = codec.AppendMap[codec.RawString, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, b, 71<<3|codec.WireBytes, m.MapStringNestedMessage)
 	}
 	if len(m.MapStringForeignMessage) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.Sub[ForeignMessageProto2, *ForeignMessageProto2]](e, b, 578, m.MapStringForeignMessage)
+		b = codec.AppendMap[codec.RawString, codec.Sub[ForeignMessageProto2, *ForeignMessageProto2]](e, b, 72<<3|codec.WireBytes, m.MapStringForeignMessage)
 	}
 	if len(m.MapStringNestedEnum) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.Enum[TestAllTypesProto2_NestedEnum]](e, b, 586, m.MapStringNestedEnum)
+		b = codec.AppendMap[codec.RawString, codec.Enum[TestAllTypesProto2_NestedEnum]](e, b, 73<<3|codec.WireBytes, m.MapStringNestedEnum)
 	}
 	if len(m.MapStringForeignEnum) > 0 {
-		b = codec.AppendMap[codec.RawString, codec.Enum[ForeignEnumProto2]](e, b, 594, m.MapStringForeignEnum)
+		b = codec.AppendMap[codec.RawString, codec.Enum[ForeignEnumProto2]](e, b, 74<<3|codec.WireBytes, m.MapStringForeignEnum)
 	}
 	if len(m.PackedInt32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xda, 0x04), m.PackedInt32)
+		b = codec.AppendPackedVarint(b, 75<<3|codec.WireBytes, m.PackedInt32)
 	}
 	if len(m.PackedInt64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xe2, 0x04), m.PackedInt64)
+		b = codec.AppendPackedVarint(b, 76<<3|codec.WireBytes, m.PackedInt64)
 	}
 	if len(m.PackedUint32) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xea, 0x04), m.PackedUint32)
+		b = codec.AppendPackedVarint(b, 77<<3|codec.WireBytes, m.PackedUint32)
 	}
 	if len(m.PackedUint64) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xf2, 0x04), m.PackedUint64)
+		b = codec.AppendPackedVarint(b, 78<<3|codec.WireBytes, m.PackedUint64)
 	}
 	if len(m.PackedSint32) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0xfa, 0x04), m.PackedSint32)
+		b = codec.AppendPackedZigzag(b, 79<<3|codec.WireBytes, m.PackedSint32)
 	}
 	if len(m.PackedSint64) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x82, 0x05), m.PackedSint64)
+		b = codec.AppendPackedZigzag(b, 80<<3|codec.WireBytes, m.PackedSint64)
 	}
 	if len(m.PackedFixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x8a, 0x05), m.PackedFixed32)
+		b = codec.AppendPackedFixed(b, 81<<3|codec.WireBytes, m.PackedFixed32)
 	}
 	if len(m.PackedFixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x92, 0x05), m.PackedFixed64)
+		b = codec.AppendPackedFixed(b, 82<<3|codec.WireBytes, m.PackedFixed64)
 	}
 	if len(m.PackedSfixed32) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x9a, 0x05), m.PackedSfixed32)
+		b = codec.AppendPackedFixed(b, 83<<3|codec.WireBytes, m.PackedSfixed32)
 	}
 	if len(m.PackedSfixed64) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xa2, 0x05), m.PackedSfixed64)
+		b = codec.AppendPackedFixed(b, 84<<3|codec.WireBytes, m.PackedSfixed64)
 	}
 	if len(m.PackedFloat) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xaa, 0x05), m.PackedFloat)
+		b = codec.AppendPackedFixed(b, 85<<3|codec.WireBytes, m.PackedFloat)
 	}
 	if len(m.PackedDouble) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xb2, 0x05), m.PackedDouble)
+		b = codec.AppendPackedFixed(b, 86<<3|codec.WireBytes, m.PackedDouble)
 	}
 	if len(m.PackedBool) > 0 {
-		b = codec.AppendPackedBool(append(b, 0xba, 0x05), m.PackedBool)
+		b = codec.AppendPackedBool(b, 87<<3|codec.WireBytes, m.PackedBool)
 	}
 	if len(m.PackedNestedEnum) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xc2, 0x05), m.PackedNestedEnum)
+		b = codec.AppendPackedVarint(b, 88<<3|codec.WireBytes, m.PackedNestedEnum)
 	}
 	if len(m.UnpackedInt32) > 0 {
 		for _, v := range m.UnpackedInt32 {
-			b = codec.AppendVarint(append(b, 0xc8, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 89<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedInt64) > 0 {
 		for _, v := range m.UnpackedInt64 {
-			b = codec.AppendVarint(append(b, 0xd0, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 90<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedUint32) > 0 {
 		for _, v := range m.UnpackedUint32 {
-			b = codec.AppendVarint(append(b, 0xd8, 0x05), uint64(v))
+			b = codec.AppendVarint(b, 91<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedUint64) > 0 {
 		for _, v := range m.UnpackedUint64 {
-			b = codec.AppendVarint(append(b, 0xe0, 0x05), v)
+			b = codec.AppendVarint(b, 92<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.UnpackedSint32) > 0 {
 		for _, v := range m.UnpackedSint32 {
-			b = codec.AppendVarint(append(b, 0xe8, 0x05), codec.Zigzag32(v))
+			b = codec.AppendVarint(b, 93<<3|codec.WireVarint, codec.Zigzag32(v))
 		}
 	}
 	if len(m.UnpackedSint64) > 0 {
 		for _, v := range m.UnpackedSint64 {
-			b = codec.AppendVarint(append(b, 0xf0, 0x05), codec.Zigzag64(v))
+			b = codec.AppendVarint(b, 94<<3|codec.WireVarint, codec.Zigzag64(v))
 		}
 	}
 	if len(m.UnpackedFixed32) > 0 {
 		for _, v := range m.UnpackedFixed32 {
-			b = codec.AppendFixed32(append(b, 0xfd, 0x05), v)
+			b = codec.AppendFixed32(b, 95<<3|codec.WireFixed32, v)
 		}
 	}
 	if len(m.UnpackedFixed64) > 0 {
 		for _, v := range m.UnpackedFixed64 {
-			b = codec.AppendFixed64(append(b, 0x81, 0x06), v)
+			b = codec.AppendFixed64(b, 96<<3|codec.WireFixed64, v)
 		}
 	}
 	if len(m.UnpackedSfixed32) > 0 {
 		for _, v := range m.UnpackedSfixed32 {
-			b = codec.AppendFixed32(append(b, 0x8d, 0x06), uint32(v))
+			b = codec.AppendFixed32(b, 97<<3|codec.WireFixed32, uint32(v))
 		}
 	}
 	if len(m.UnpackedSfixed64) > 0 {
 		for _, v := range m.UnpackedSfixed64 {
-			b = codec.AppendFixed64(append(b, 0x91, 0x06), uint64(v))
+			b = codec.AppendFixed64(b, 98<<3|codec.WireFixed64, uint64(v))
 		}
 	}
 	if len(m.UnpackedFloat) > 0 {
 		for _, v := range m.UnpackedFloat {
-			b = codec.AppendFloat(append(b, 0x9d, 0x06), v)
+			b = codec.AppendFixed32(b, 99<<3|codec.WireFixed32, math.Float32bits(v))
 		}
 	}
 	if len(m.UnpackedDouble) > 0 {
 		for _, v := range m.UnpackedDouble {
-			b = codec.AppendDouble(append(b, 0xa1, 0x06), v)
+			b = codec.AppendFixed64(b, 100<<3|codec.WireFixed64, math.Float64bits(v))
 		}
 	}
 	if len(m.UnpackedBool) > 0 {
 		for _, v := range m.UnpackedBool {
-			b = codec.AppendBool(append(b, 0xa8, 0x06), v)
+			b = codec.AppendBool(b, 101<<3|codec.WireVarint, v)
 		}
 	}
 	if len(m.UnpackedNestedEnum) > 0 {
 		for _, v := range m.UnpackedNestedEnum {
-			b = codec.AppendVarint(append(b, 0xb0, 0x06), uint64(v))
+			b = codec.AppendVarint(b, 102<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.MapInt32NestedMessage) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, b, 826, m.MapInt32NestedMessage)
+		b = codec.AppendMap[codec.Int32, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](e, b, 103<<3|codec.WireBytes, m.MapInt32NestedMessage)
 	}
 	if len(m.MapInt32Bool) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Bool](e, b, 834, m.MapInt32Bool)
+		b = codec.AppendMap[codec.Int32, codec.Bool](e, b, 104<<3|codec.WireBytes, m.MapInt32Bool)
 	}
 	switch x := m.OneofField.(type) {
 	case *TestAllTypesProto2_OneofUint32:
-		b = codec.AppendVarint(append(b, 0xf8, 0x06), uint64(x.OneofUint32))
+		b = codec.AppendVarint(b, 111<<3|codec.WireVarint, uint64(x.OneofUint32))
 	case *TestAllTypesProto2_OneofNestedMessage:
-		b = e.AppendMessage(append(b, 0x82, 0x07), x.OneofNestedMessage)
+		at := len(b) + 2
+		b = x.OneofNestedMessage.AppendFields(e, e.Open(b, 112<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestAllTypesProto2_OneofString:
-		b = codec.AppendRawString(append(b, 0x8a, 0x07), x.OneofString)
+		b = codec.AppendRawString(b, 113<<3|codec.WireBytes, x.OneofString)
 	case *TestAllTypesProto2_OneofBytes:
-		b = codec.AppendBytes(append(b, 0x92, 0x07), x.OneofBytes)
+		b = codec.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
 	case *TestAllTypesProto2_OneofBool:
-		b = codec.AppendBool(append(b, 0x98, 0x07), x.OneofBool)
+		b = codec.AppendBool(b, 115<<3|codec.WireVarint, x.OneofBool)
 	case *TestAllTypesProto2_OneofUint64:
-		b = codec.AppendVarint(append(b, 0xa0, 0x07), x.OneofUint64)
+		b = codec.AppendVarint(b, 116<<3|codec.WireVarint, x.OneofUint64)
 	case *TestAllTypesProto2_OneofFloat:
-		b = codec.AppendFloat(append(b, 0xad, 0x07), x.OneofFloat)
+		b = codec.AppendFixed32(b, 117<<3|codec.WireFixed32, math.Float32bits(x.OneofFloat))
 	case *TestAllTypesProto2_OneofDouble:
-		b = codec.AppendDouble(append(b, 0xb1, 0x07), x.OneofDouble)
+		b = codec.AppendFixed64(b, 118<<3|codec.WireFixed64, math.Float64bits(x.OneofDouble))
 	case *TestAllTypesProto2_OneofEnum:
-		b = codec.AppendVarint(append(b, 0xb8, 0x07), uint64(x.OneofEnum))
+		b = codec.AppendVarint(b, 119<<3|codec.WireVarint, uint64(x.OneofEnum))
 	}
 	if m.Data != nil {
-		b = e.AppendLeafGroup(append(b, 0xcb, 0x0c), m.Data, 201<<3|codec.WireEndGroup)
+		b = m.Data.AppendFields(e, codec.AppendTag(b, 201<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 201<<3|codec.WireEndGroup)
 	}
 	if m.Multiwordgroupfield != nil {
-		b = e.AppendLeafGroup(append(b, 0xe3, 0x0c), m.Multiwordgroupfield, 204<<3|codec.WireEndGroup)
+		b = m.Multiwordgroupfield.AppendFields(e, codec.AppendTag(b, 204<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 204<<3|codec.WireEndGroup)
 	}
 	if m.DefaultInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x88, 0x0f), uint64(*m.DefaultInt32))
+		b = codec.AppendVarint(b, 241<<3|codec.WireVarint, uint64(*m.DefaultInt32))
 	}
 	if m.DefaultInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x90, 0x0f), uint64(*m.DefaultInt64))
+		b = codec.AppendVarint(b, 242<<3|codec.WireVarint, uint64(*m.DefaultInt64))
 	}
 	if m.DefaultUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x98, 0x0f), uint64(*m.DefaultUint32))
+		b = codec.AppendVarint(b, 243<<3|codec.WireVarint, uint64(*m.DefaultUint32))
 	}
 	if m.DefaultUint64 != nil {
-		b = codec.AppendVarint(append(b, 0xa0, 0x0f), *m.DefaultUint64)
+		b = codec.AppendVarint(b, 244<<3|codec.WireVarint, *m.DefaultUint64)
 	}
 	if m.DefaultSint32 != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x0f), codec.Zigzag32(*m.DefaultSint32))
+		b = codec.AppendVarint(b, 245<<3|codec.WireVarint, codec.Zigzag32(*m.DefaultSint32))
 	}
 	if m.DefaultSint64 != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x0f), codec.Zigzag64(*m.DefaultSint64))
+		b = codec.AppendVarint(b, 246<<3|codec.WireVarint, codec.Zigzag64(*m.DefaultSint64))
 	}
 	if m.DefaultFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0xbd, 0x0f), *m.DefaultFixed32)
+		b = codec.AppendFixed32(b, 247<<3|codec.WireFixed32, *m.DefaultFixed32)
 	}
 	if m.DefaultFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0xc1, 0x0f), *m.DefaultFixed64)
+		b = codec.AppendFixed64(b, 248<<3|codec.WireFixed64, *m.DefaultFixed64)
 	}
 	if m.DefaultSfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0xcd, 0x0f), uint32(*m.DefaultSfixed32))
+		b = codec.AppendFixed32(b, 249<<3|codec.WireFixed32, uint32(*m.DefaultSfixed32))
 	}
 	if m.DefaultSfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0xd1, 0x0f), uint64(*m.DefaultSfixed64))
+		b = codec.AppendFixed64(b, 250<<3|codec.WireFixed64, uint64(*m.DefaultSfixed64))
 	}
 	if m.DefaultFloat != nil {
-		b = codec.AppendFloat(append(b, 0xdd, 0x0f), *m.DefaultFloat)
+		b = codec.AppendFixed32(b, 251<<3|codec.WireFixed32, math.Float32bits(*m.DefaultFloat))
 	}
 	if m.DefaultDouble != nil {
-		b = codec.AppendDouble(append(b, 0xe1, 0x0f), *m.DefaultDouble)
+		b = codec.AppendFixed64(b, 252<<3|codec.WireFixed64, math.Float64bits(*m.DefaultDouble))
 	}
 	if m.DefaultBool != nil {
-		b = codec.AppendBool(append(b, 0xe8, 0x0f), *m.DefaultBool)
+		b = codec.AppendBool(b, 253<<3|codec.WireVarint, *m.DefaultBool)
 	}
 	if m.DefaultString != nil {
-		b = codec.AppendRawString(append(b, 0xf2, 0x0f), *m.DefaultString)
+		b = codec.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
 	}
 	if m.DefaultBytes != nil {
-		b = codec.AppendBytes(append(b, 0xfa, 0x0f), m.DefaultBytes)
+		b = codec.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
 	}
 	if m.Fieldname1 != nil {
-		b = codec.AppendVarint(append(b, 0x88, 0x19), uint64(*m.Fieldname1))
+		b = codec.AppendVarint(b, 401<<3|codec.WireVarint, uint64(*m.Fieldname1))
 	}
 	if m.FieldName2 != nil {
-		b = codec.AppendVarint(append(b, 0x90, 0x19), uint64(*m.FieldName2))
+		b = codec.AppendVarint(b, 402<<3|codec.WireVarint, uint64(*m.FieldName2))
 	}
 	if m.XFieldName3 != nil {
-		b = codec.AppendVarint(append(b, 0x98, 0x19), uint64(*m.XFieldName3))
+		b = codec.AppendVarint(b, 403<<3|codec.WireVarint, uint64(*m.XFieldName3))
 	}
 	if m.Field_Name4_ != nil {
-		b = codec.AppendVarint(append(b, 0xa0, 0x19), uint64(*m.Field_Name4_))
+		b = codec.AppendVarint(b, 404<<3|codec.WireVarint, uint64(*m.Field_Name4_))
 	}
 	if m.Field0Name5 != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x19), uint64(*m.Field0Name5))
+		b = codec.AppendVarint(b, 405<<3|codec.WireVarint, uint64(*m.Field0Name5))
 	}
 	if m.Field_0Name6 != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x19), uint64(*m.Field_0Name6))
+		b = codec.AppendVarint(b, 406<<3|codec.WireVarint, uint64(*m.Field_0Name6))
 	}
 	if m.FieldName7 != nil {
-		b = codec.AppendVarint(append(b, 0xb8, 0x19), uint64(*m.FieldName7))
+		b = codec.AppendVarint(b, 407<<3|codec.WireVarint, uint64(*m.FieldName7))
 	}
 	if m.FieldName8 != nil {
-		b = codec.AppendVarint(append(b, 0xc0, 0x19), uint64(*m.FieldName8))
+		b = codec.AppendVarint(b, 408<<3|codec.WireVarint, uint64(*m.FieldName8))
 	}
 	if m.Field_Name9 != nil {
-		b = codec.AppendVarint(append(b, 0xc8, 0x19), uint64(*m.Field_Name9))
+		b = codec.AppendVarint(b, 409<<3|codec.WireVarint, uint64(*m.Field_Name9))
 	}
 	if m.Field_Name10 != nil {
-		b = codec.AppendVarint(append(b, 0xd0, 0x19), uint64(*m.Field_Name10))
+		b = codec.AppendVarint(b, 410<<3|codec.WireVarint, uint64(*m.Field_Name10))
 	}
 	if m.FIELD_NAME11 != nil {
-		b = codec.AppendVarint(append(b, 0xd8, 0x19), uint64(*m.FIELD_NAME11))
+		b = codec.AppendVarint(b, 411<<3|codec.WireVarint, uint64(*m.FIELD_NAME11))
 	}
 	if m.FIELDName12 != nil {
-		b = codec.AppendVarint(append(b, 0xe0, 0x19), uint64(*m.FIELDName12))
+		b = codec.AppendVarint(b, 412<<3|codec.WireVarint, uint64(*m.FIELDName12))
 	}
 	if m.XFieldName13 != nil {
-		b = codec.AppendVarint(append(b, 0xe8, 0x19), uint64(*m.XFieldName13))
+		b = codec.AppendVarint(b, 413<<3|codec.WireVarint, uint64(*m.XFieldName13))
 	}
 	if m.X_FieldName14 != nil {
-		b = codec.AppendVarint(append(b, 0xf0, 0x19), uint64(*m.X_FieldName14))
+		b = codec.AppendVarint(b, 414<<3|codec.WireVarint, uint64(*m.X_FieldName14))
 	}
 	if m.Field_Name15 != nil {
-		b = codec.AppendVarint(append(b, 0xf8, 0x19), uint64(*m.Field_Name15))
+		b = codec.AppendVarint(b, 415<<3|codec.WireVarint, uint64(*m.Field_Name15))
 	}
 	if m.Field__Name16 != nil {
-		b = codec.AppendVarint(append(b, 0x80, 0x1a), uint64(*m.Field__Name16))
+		b = codec.AppendVarint(b, 416<<3|codec.WireVarint, uint64(*m.Field__Name16))
 	}
 	if m.FieldName17__ != nil {
-		b = codec.AppendVarint(append(b, 0x88, 0x1a), uint64(*m.FieldName17__))
+		b = codec.AppendVarint(b, 417<<3|codec.WireVarint, uint64(*m.FieldName17__))
 	}
 	if m.FieldName18__ != nil {
-		b = codec.AppendVarint(append(b, 0x90, 0x1a), uint64(*m.FieldName18__))
+		b = codec.AppendVarint(b, 418<<3|codec.WireVarint, uint64(*m.FieldName18__))
 	}
 	if m.MessageSetCorrect != nil {
-		b = e.AppendLeaf(append(b, 0xa2, 0x1f), m.MessageSetCorrect)
+		at := len(b) + 2
+		b = m.MessageSetCorrect.AppendFields(e, codec.OpenLeaf(b, 500<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // optional_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.OptionalInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalInt32, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // optional_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.OptionalInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalInt64, pos = d.NewInt64(int64(v)), end
 		case 3<<3 | codec.WireVarint: // optional_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.OptionalUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalUint32, pos = d.NewUint32(uint32(v)), end
 		case 4<<3 | codec.WireVarint: // optional_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.OptionalUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalUint64, pos = d.NewUint64(v), end
 		case 5<<3 | codec.WireVarint: // optional_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.OptionalSint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalSint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 6<<3 | codec.WireVarint: // optional_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.OptionalSint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalSint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 7<<3 | codec.WireFixed32: // optional_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.OptionalFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.OptionalFixed32, pos = d.NewUint32(v), end
 		case 8<<3 | codec.WireFixed64: // optional_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.OptionalFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.OptionalFixed64, pos = d.NewUint64(v), end
 		case 9<<3 | codec.WireFixed32: // optional_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.OptionalSfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.OptionalSfixed32, pos = d.NewInt32(v), end
 		case 10<<3 | codec.WireFixed64: // optional_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.OptionalSfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.OptionalSfixed64, pos = d.NewInt64(v), end
 		case 11<<3 | codec.WireFixed32: // optional_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.OptionalFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.OptionalFloat, pos = d.NewFloat32(v), end
 		case 12<<3 | codec.WireFixed64: // optional_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.OptionalDouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.OptionalDouble, pos = d.NewFloat64(v), end
 		case 13<<3 | codec.WireVarint: // optional_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.OptionalBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalBool, pos = d.NewBool(v != 0), end
 		case 14<<3 | codec.WireBytes: // optional_string
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.OptionalString = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.OptionalString, pos = d.NewString(v), end
 		case 15<<3 | codec.WireBytes: // optional_bytes
 			m.OptionalBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // optional_nested_message
@@ -2241,75 +2221,71 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 19<<3 | codec.WireBytes: // optional_foreign_message
 			m.OptionalForeignMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalForeignMessage)
 		case 21<<3 | codec.WireVarint: // optional_nested_enum
-			var v TestAllTypesProto2_NestedEnum
-			v, pos = codec.ReadEnum[TestAllTypesProto2_NestedEnum](b, pos)
-			m.OptionalNestedEnum = (*TestAllTypesProto2_NestedEnum)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalNestedEnum, pos = (*TestAllTypesProto2_NestedEnum)(d.NewInt32(int32(v))), end
 		case 22<<3 | codec.WireVarint: // optional_foreign_enum
-			var v ForeignEnumProto2
-			v, pos = codec.ReadEnum[ForeignEnumProto2](b, pos)
-			m.OptionalForeignEnum = (*ForeignEnumProto2)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalForeignEnum, pos = (*ForeignEnumProto2)(d.NewInt32(int32(v))), end
 		case 24<<3 | codec.WireBytes: // optional_string_piece
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.OptionalStringPiece = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.OptionalStringPiece, pos = d.NewString(v), end
 		case 25<<3 | codec.WireBytes: // optional_cord
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.OptionalCord = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.OptionalCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
 			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
 		case 31<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 31<<3 | codec.WireVarint: // repeated_int32
-			m.RepeatedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedInt32, codec.ReadInt32)
+			m.RepeatedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedInt32)
 		case 32<<3 | codec.WireBytes: // repeated_int64
 			m.RepeatedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt64)
 		case 32<<3 | codec.WireVarint: // repeated_int64
-			m.RepeatedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedInt64, codec.ReadInt64)
+			m.RepeatedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedInt64)
 		case 33<<3 | codec.WireBytes: // repeated_uint32
 			m.RepeatedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedUint32)
 		case 33<<3 | codec.WireVarint: // repeated_uint32
-			m.RepeatedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedUint32, codec.ReadUint32)
+			m.RepeatedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedUint32)
 		case 34<<3 | codec.WireBytes: // repeated_uint64
 			m.RepeatedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedUint64)
 		case 34<<3 | codec.WireVarint: // repeated_uint64
-			m.RepeatedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedUint64, codec.ReadUint64)
+			m.RepeatedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedUint64)
 		case 35<<3 | codec.WireBytes: // repeated_sint32
 			m.RepeatedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.RepeatedSint32)
 		case 35<<3 | codec.WireVarint: // repeated_sint32
-			m.RepeatedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSint32, codec.ReadSint32)
+			m.RepeatedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.RepeatedSint32)
 		case 36<<3 | codec.WireBytes: // repeated_sint64
 			m.RepeatedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.RepeatedSint64)
 		case 36<<3 | codec.WireVarint: // repeated_sint64
-			m.RepeatedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSint64, codec.ReadSint64)
+			m.RepeatedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.RepeatedSint64)
 		case 37<<3 | codec.WireBytes: // repeated_fixed32
 			m.RepeatedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFixed32)
 		case 37<<3 | codec.WireFixed32: // repeated_fixed32
-			m.RepeatedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFixed32, codec.ReadFixed32)
+			m.RepeatedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFixed32)
 		case 38<<3 | codec.WireBytes: // repeated_fixed64
 			m.RepeatedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFixed64)
 		case 38<<3 | codec.WireFixed64: // repeated_fixed64
-			m.RepeatedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFixed64, codec.ReadFixed64)
+			m.RepeatedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFixed64)
 		case 39<<3 | codec.WireBytes: // repeated_sfixed32
 			m.RepeatedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedSfixed32)
 		case 39<<3 | codec.WireFixed32: // repeated_sfixed32
-			m.RepeatedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSfixed32, codec.ReadSfixed32)
+			m.RepeatedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedSfixed32)
 		case 40<<3 | codec.WireBytes: // repeated_sfixed64
 			m.RepeatedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedSfixed64)
 		case 40<<3 | codec.WireFixed64: // repeated_sfixed64
-			m.RepeatedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedSfixed64, codec.ReadSfixed64)
+			m.RepeatedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedSfixed64)
 		case 41<<3 | codec.WireBytes: // repeated_float
 			m.RepeatedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedFloat)
 		case 41<<3 | codec.WireFixed32: // repeated_float
-			m.RepeatedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedFloat, codec.ReadFloat)
+			m.RepeatedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedFloat)
 		case 42<<3 | codec.WireBytes: // repeated_double
 			m.RepeatedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.RepeatedDouble)
 		case 42<<3 | codec.WireFixed64: // repeated_double
-			m.RepeatedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedDouble, codec.ReadDouble)
+			m.RepeatedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RepeatedDouble)
 		case 43<<3 | codec.WireBytes: // repeated_bool
 			m.RepeatedBool, pos = codec.ReadPackedBool(d, b, pos, m.RepeatedBool)
 		case 43<<3 | codec.WireVarint: // repeated_bool
-			m.RepeatedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedBool, codec.ReadBool)
+			m.RepeatedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.RepeatedBool)
 		case 44<<3 | codec.WireBytes: // repeated_string
 			m.RepeatedString, pos = d.ReadRawStrings(tag, b, pos, m.RepeatedString)
 		case 45<<3 | codec.WireBytes: // repeated_bytes
@@ -2321,11 +2297,11 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 51<<3 | codec.WireBytes: // repeated_nested_enum
 			m.RepeatedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedNestedEnum)
 		case 51<<3 | codec.WireVarint: // repeated_nested_enum
-			m.RepeatedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedNestedEnum, codec.ReadEnum[TestAllTypesProto2_NestedEnum])
+			m.RepeatedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedNestedEnum)
 		case 52<<3 | codec.WireBytes: // repeated_foreign_enum
 			m.RepeatedForeignEnum, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedForeignEnum)
 		case 52<<3 | codec.WireVarint: // repeated_foreign_enum
-			m.RepeatedForeignEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedForeignEnum, codec.ReadEnum[ForeignEnumProto2])
+			m.RepeatedForeignEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedForeignEnum)
 		case 54<<3 | codec.WireBytes: // repeated_string_piece
 			m.RepeatedStringPiece, pos = d.ReadRawStrings(tag, b, pos, m.RepeatedStringPiece)
 		case 55<<3 | codec.WireBytes: // repeated_cord
@@ -2371,302 +2347,273 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 75<<3 | codec.WireBytes: // packed_int32
 			m.PackedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.PackedInt32)
 		case 75<<3 | codec.WireVarint: // packed_int32
-			m.PackedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedInt32, codec.ReadInt32)
+			m.PackedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedInt32)
 		case 76<<3 | codec.WireBytes: // packed_int64
 			m.PackedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.PackedInt64)
 		case 76<<3 | codec.WireVarint: // packed_int64
-			m.PackedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedInt64, codec.ReadInt64)
+			m.PackedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedInt64)
 		case 77<<3 | codec.WireBytes: // packed_uint32
 			m.PackedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.PackedUint32)
 		case 77<<3 | codec.WireVarint: // packed_uint32
-			m.PackedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedUint32, codec.ReadUint32)
+			m.PackedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedUint32)
 		case 78<<3 | codec.WireBytes: // packed_uint64
 			m.PackedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.PackedUint64)
 		case 78<<3 | codec.WireVarint: // packed_uint64
-			m.PackedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedUint64, codec.ReadUint64)
+			m.PackedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedUint64)
 		case 79<<3 | codec.WireBytes: // packed_sint32
 			m.PackedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.PackedSint32)
 		case 79<<3 | codec.WireVarint: // packed_sint32
-			m.PackedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSint32, codec.ReadSint32)
+			m.PackedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.PackedSint32)
 		case 80<<3 | codec.WireBytes: // packed_sint64
 			m.PackedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.PackedSint64)
 		case 80<<3 | codec.WireVarint: // packed_sint64
-			m.PackedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSint64, codec.ReadSint64)
+			m.PackedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.PackedSint64)
 		case 81<<3 | codec.WireBytes: // packed_fixed32
 			m.PackedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFixed32)
 		case 81<<3 | codec.WireFixed32: // packed_fixed32
-			m.PackedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFixed32, codec.ReadFixed32)
+			m.PackedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFixed32)
 		case 82<<3 | codec.WireBytes: // packed_fixed64
 			m.PackedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFixed64)
 		case 82<<3 | codec.WireFixed64: // packed_fixed64
-			m.PackedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFixed64, codec.ReadFixed64)
+			m.PackedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFixed64)
 		case 83<<3 | codec.WireBytes: // packed_sfixed32
 			m.PackedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.PackedSfixed32)
 		case 83<<3 | codec.WireFixed32: // packed_sfixed32
-			m.PackedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSfixed32, codec.ReadSfixed32)
+			m.PackedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedSfixed32)
 		case 84<<3 | codec.WireBytes: // packed_sfixed64
 			m.PackedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.PackedSfixed64)
 		case 84<<3 | codec.WireFixed64: // packed_sfixed64
-			m.PackedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedSfixed64, codec.ReadSfixed64)
+			m.PackedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedSfixed64)
 		case 85<<3 | codec.WireBytes: // packed_float
 			m.PackedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.PackedFloat)
 		case 85<<3 | codec.WireFixed32: // packed_float
-			m.PackedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedFloat, codec.ReadFloat)
+			m.PackedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedFloat)
 		case 86<<3 | codec.WireBytes: // packed_double
 			m.PackedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.PackedDouble)
 		case 86<<3 | codec.WireFixed64: // packed_double
-			m.PackedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedDouble, codec.ReadDouble)
+			m.PackedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.PackedDouble)
 		case 87<<3 | codec.WireBytes: // packed_bool
 			m.PackedBool, pos = codec.ReadPackedBool(d, b, pos, m.PackedBool)
 		case 87<<3 | codec.WireVarint: // packed_bool
-			m.PackedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedBool, codec.ReadBool)
+			m.PackedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.PackedBool)
 		case 88<<3 | codec.WireBytes: // packed_nested_enum
 			m.PackedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.PackedNestedEnum)
 		case 88<<3 | codec.WireVarint: // packed_nested_enum
-			m.PackedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.PackedNestedEnum, codec.ReadEnum[TestAllTypesProto2_NestedEnum])
+			m.PackedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.PackedNestedEnum)
 		case 89<<3 | codec.WireBytes: // unpacked_int32
 			m.UnpackedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedInt32)
 		case 89<<3 | codec.WireVarint: // unpacked_int32
-			m.UnpackedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedInt32, codec.ReadInt32)
+			m.UnpackedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedInt32)
 		case 90<<3 | codec.WireBytes: // unpacked_int64
 			m.UnpackedInt64, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedInt64)
 		case 90<<3 | codec.WireVarint: // unpacked_int64
-			m.UnpackedInt64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedInt64, codec.ReadInt64)
+			m.UnpackedInt64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedInt64)
 		case 91<<3 | codec.WireBytes: // unpacked_uint32
 			m.UnpackedUint32, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedUint32)
 		case 91<<3 | codec.WireVarint: // unpacked_uint32
-			m.UnpackedUint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedUint32, codec.ReadUint32)
+			m.UnpackedUint32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedUint32)
 		case 92<<3 | codec.WireBytes: // unpacked_uint64
 			m.UnpackedUint64, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedUint64)
 		case 92<<3 | codec.WireVarint: // unpacked_uint64
-			m.UnpackedUint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedUint64, codec.ReadUint64)
+			m.UnpackedUint64, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedUint64)
 		case 93<<3 | codec.WireBytes: // unpacked_sint32
 			m.UnpackedSint32, pos = codec.ReadPackedZigzag(d, b, pos, m.UnpackedSint32)
 		case 93<<3 | codec.WireVarint: // unpacked_sint32
-			m.UnpackedSint32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSint32, codec.ReadSint32)
+			m.UnpackedSint32, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.UnpackedSint32)
 		case 94<<3 | codec.WireBytes: // unpacked_sint64
 			m.UnpackedSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.UnpackedSint64)
 		case 94<<3 | codec.WireVarint: // unpacked_sint64
-			m.UnpackedSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSint64, codec.ReadSint64)
+			m.UnpackedSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.UnpackedSint64)
 		case 95<<3 | codec.WireBytes: // unpacked_fixed32
 			m.UnpackedFixed32, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFixed32)
 		case 95<<3 | codec.WireFixed32: // unpacked_fixed32
-			m.UnpackedFixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFixed32, codec.ReadFixed32)
+			m.UnpackedFixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFixed32)
 		case 96<<3 | codec.WireBytes: // unpacked_fixed64
 			m.UnpackedFixed64, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFixed64)
 		case 96<<3 | codec.WireFixed64: // unpacked_fixed64
-			m.UnpackedFixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFixed64, codec.ReadFixed64)
+			m.UnpackedFixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFixed64)
 		case 97<<3 | codec.WireBytes: // unpacked_sfixed32
 			m.UnpackedSfixed32, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedSfixed32)
 		case 97<<3 | codec.WireFixed32: // unpacked_sfixed32
-			m.UnpackedSfixed32, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSfixed32, codec.ReadSfixed32)
+			m.UnpackedSfixed32, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedSfixed32)
 		case 98<<3 | codec.WireBytes: // unpacked_sfixed64
 			m.UnpackedSfixed64, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedSfixed64)
 		case 98<<3 | codec.WireFixed64: // unpacked_sfixed64
-			m.UnpackedSfixed64, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedSfixed64, codec.ReadSfixed64)
+			m.UnpackedSfixed64, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedSfixed64)
 		case 99<<3 | codec.WireBytes: // unpacked_float
 			m.UnpackedFloat, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFloat)
 		case 99<<3 | codec.WireFixed32: // unpacked_float
-			m.UnpackedFloat, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFloat, codec.ReadFloat)
+			m.UnpackedFloat, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFloat)
 		case 100<<3 | codec.WireBytes: // unpacked_double
 			m.UnpackedDouble, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedDouble)
 		case 100<<3 | codec.WireFixed64: // unpacked_double
-			m.UnpackedDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedDouble, codec.ReadDouble)
+			m.UnpackedDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedDouble)
 		case 101<<3 | codec.WireBytes: // unpacked_bool
 			m.UnpackedBool, pos = codec.ReadPackedBool(d, b, pos, m.UnpackedBool)
 		case 101<<3 | codec.WireVarint: // unpacked_bool
-			m.UnpackedBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedBool, codec.ReadBool)
+			m.UnpackedBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.UnpackedBool)
 		case 102<<3 | codec.WireBytes: // unpacked_nested_enum
 			m.UnpackedNestedEnum, pos = codec.ReadPackedVarint(d, b, pos, m.UnpackedNestedEnum)
 		case 102<<3 | codec.WireVarint: // unpacked_nested_enum
-			m.UnpackedNestedEnum, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedNestedEnum, codec.ReadEnum[TestAllTypesProto2_NestedEnum])
+			m.UnpackedNestedEnum, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.UnpackedNestedEnum)
 		case 103<<3 | codec.WireBytes: // map_int32_nested_message
 			m.MapInt32NestedMessage, pos = codec.ReadMap[codec.Int32, codec.Sub[TestAllTypesProto2_NestedMessage, *TestAllTypesProto2_NestedMessage]](d, b, pos, m.MapInt32NestedMessage)
 		case 104<<3 | codec.WireBytes: // map_int32_bool
 			m.MapInt32Bool, pos = codec.ReadMap[codec.Int32, codec.Bool](d, b, pos, m.MapInt32Bool)
 		case 111<<3 | codec.WireVarint: // oneof_uint32
-			x := new(TestAllTypesProto2_OneofUint32)
-			x.OneofUint32, pos = codec.ReadUint32(b, pos)
+			x := codec.New[TestAllTypesProto2_OneofUint32](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofUint32, pos = uint32(v), end
 			m.OneofField = x
 		case 112<<3 | codec.WireBytes: // oneof_nested_message
 			x, ok := m.OneofField.(*TestAllTypesProto2_OneofNestedMessage)
 			if !ok {
-				x = new(TestAllTypesProto2_OneofNestedMessage)
+				x = codec.New[TestAllTypesProto2_OneofNestedMessage](d)
 				m.OneofField = x
 			}
 			x.OneofNestedMessage, pos = codec.ReadMessage(d, b, pos, x.OneofNestedMessage)
 		case 113<<3 | codec.WireBytes: // oneof_string
-			x := new(TestAllTypesProto2_OneofString)
+			x := codec.New[TestAllTypesProto2_OneofString](d)
 			x.OneofString, pos = d.ReadRawString(b, pos)
 			m.OneofField = x
 		case 114<<3 | codec.WireBytes: // oneof_bytes
-			x := new(TestAllTypesProto2_OneofBytes)
+			x := codec.New[TestAllTypesProto2_OneofBytes](d)
 			x.OneofBytes, pos = d.ReadPresentBytes(b, pos)
 			m.OneofField = x
 		case 115<<3 | codec.WireVarint: // oneof_bool
-			x := new(TestAllTypesProto2_OneofBool)
-			x.OneofBool, pos = codec.ReadBool(b, pos)
+			x := codec.New[TestAllTypesProto2_OneofBool](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofBool, pos = v != 0, end
 			m.OneofField = x
 		case 116<<3 | codec.WireVarint: // oneof_uint64
-			x := new(TestAllTypesProto2_OneofUint64)
-			x.OneofUint64, pos = codec.ReadUint64(b, pos)
+			x := codec.New[TestAllTypesProto2_OneofUint64](d)
+			x.OneofUint64, pos = codec.ReadVarint(b, pos)
 			m.OneofField = x
 		case 117<<3 | codec.WireFixed32: // oneof_float
-			x := new(TestAllTypesProto2_OneofFloat)
+			x := codec.New[TestAllTypesProto2_OneofFloat](d)
 			x.OneofFloat, pos = codec.ReadFloat(b, pos)
 			m.OneofField = x
 		case 118<<3 | codec.WireFixed64: // oneof_double
-			x := new(TestAllTypesProto2_OneofDouble)
+			x := codec.New[TestAllTypesProto2_OneofDouble](d)
 			x.OneofDouble, pos = codec.ReadDouble(b, pos)
 			m.OneofField = x
 		case 119<<3 | codec.WireVarint: // oneof_enum
-			x := new(TestAllTypesProto2_OneofEnum)
-			x.OneofEnum, pos = codec.ReadEnum[TestAllTypesProto2_NestedEnum](b, pos)
+			x := codec.New[TestAllTypesProto2_OneofEnum](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.OneofEnum, pos = TestAllTypesProto2_NestedEnum(v), end
 			m.OneofField = x
 		case 201<<3 | codec.WireStartGroup: // data
 			m.Data, pos = codec.ReadGroup(d, tag, b, pos, m.Data)
 		case 204<<3 | codec.WireStartGroup: // multiwordgroupfield
 			m.Multiwordgroupfield, pos = codec.ReadGroup(d, tag, b, pos, m.Multiwordgroupfield)
 		case 241<<3 | codec.WireVarint: // default_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.DefaultInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultInt32, pos = d.NewInt32(int32(v)), end
 		case 242<<3 | codec.WireVarint: // default_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.DefaultInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultInt64, pos = d.NewInt64(int64(v)), end
 		case 243<<3 | codec.WireVarint: // default_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.DefaultUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultUint32, pos = d.NewUint32(uint32(v)), end
 		case 244<<3 | codec.WireVarint: // default_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.DefaultUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultUint64, pos = d.NewUint64(v), end
 		case 245<<3 | codec.WireVarint: // default_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.DefaultSint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultSint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 246<<3 | codec.WireVarint: // default_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.DefaultSint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultSint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 247<<3 | codec.WireFixed32: // default_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.DefaultFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.DefaultFixed32, pos = d.NewUint32(v), end
 		case 248<<3 | codec.WireFixed64: // default_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.DefaultFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.DefaultFixed64, pos = d.NewUint64(v), end
 		case 249<<3 | codec.WireFixed32: // default_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.DefaultSfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.DefaultSfixed32, pos = d.NewInt32(v), end
 		case 250<<3 | codec.WireFixed64: // default_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.DefaultSfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.DefaultSfixed64, pos = d.NewInt64(v), end
 		case 251<<3 | codec.WireFixed32: // default_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.DefaultFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.DefaultFloat, pos = d.NewFloat32(v), end
 		case 252<<3 | codec.WireFixed64: // default_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.DefaultDouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.DefaultDouble, pos = d.NewFloat64(v), end
 		case 253<<3 | codec.WireVarint: // default_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DefaultBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultBool, pos = d.NewBool(v != 0), end
 		case 254<<3 | codec.WireBytes: // default_string
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.DefaultString = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.DefaultString, pos = d.NewString(v), end
 		case 255<<3 | codec.WireBytes: // default_bytes
 			m.DefaultBytes, pos = d.ReadPresentBytes(b, pos)
 		case 401<<3 | codec.WireVarint: // fieldname1
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Fieldname1 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Fieldname1, pos = d.NewInt32(int32(v)), end
 		case 402<<3 | codec.WireVarint: // field_name2
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FieldName2 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldName2, pos = d.NewInt32(int32(v)), end
 		case 403<<3 | codec.WireVarint: // _field_name3
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.XFieldName3 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.XFieldName3, pos = d.NewInt32(int32(v)), end
 		case 404<<3 | codec.WireVarint: // field__name4_
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field_Name4_ = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field_Name4_, pos = d.NewInt32(int32(v)), end
 		case 405<<3 | codec.WireVarint: // field0name5
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field0Name5 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field0Name5, pos = d.NewInt32(int32(v)), end
 		case 406<<3 | codec.WireVarint: // field_0_name6
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field_0Name6 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field_0Name6, pos = d.NewInt32(int32(v)), end
 		case 407<<3 | codec.WireVarint: // fieldName7
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FieldName7 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldName7, pos = d.NewInt32(int32(v)), end
 		case 408<<3 | codec.WireVarint: // FieldName8
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FieldName8 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldName8, pos = d.NewInt32(int32(v)), end
 		case 409<<3 | codec.WireVarint: // field_Name9
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field_Name9 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field_Name9, pos = d.NewInt32(int32(v)), end
 		case 410<<3 | codec.WireVarint: // Field_Name10
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field_Name10 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field_Name10, pos = d.NewInt32(int32(v)), end
 		case 411<<3 | codec.WireVarint: // FIELD_NAME11
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FIELD_NAME11 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FIELD_NAME11, pos = d.NewInt32(int32(v)), end
 		case 412<<3 | codec.WireVarint: // FIELD_name12
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FIELDName12 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FIELDName12, pos = d.NewInt32(int32(v)), end
 		case 413<<3 | codec.WireVarint: // __field_name13
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.XFieldName13 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.XFieldName13, pos = d.NewInt32(int32(v)), end
 		case 414<<3 | codec.WireVarint: // __Field_name14
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.X_FieldName14 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.X_FieldName14, pos = d.NewInt32(int32(v)), end
 		case 415<<3 | codec.WireVarint: // field__name15
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field_Name15 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field_Name15, pos = d.NewInt32(int32(v)), end
 		case 416<<3 | codec.WireVarint: // field__Name16
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Field__Name16 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Field__Name16, pos = d.NewInt32(int32(v)), end
 		case 417<<3 | codec.WireVarint: // field_name17__
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FieldName17__ = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldName17__, pos = d.NewInt32(int32(v)), end
 		case 418<<3 | codec.WireVarint: // Field_name18__
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.FieldName18__ = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.FieldName18__, pos = d.NewInt32(int32(v)), end
 		case 500<<3 | codec.WireBytes: // message_set_correct
 			m.MessageSetCorrect, pos = codec.ReadMessage(d, b, pos, m.MessageSetCorrect)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3157,10 +3104,7 @@ func (m *TestAllTypesProto2_NestedMessage) GetCorecursive() *TestAllTypesProto2 
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_NestedMessage) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_NestedMessage) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_NestedMessage) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3169,14 +3113,16 @@ func (m *TestAllTypesProto2_NestedMessage) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		n += 1 + e.SizeMessage(m.Corecursive)
+		n += 1 + codec.SizeBytes(m.Corecursive.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *TestAllTypesProto2_NestedMessage) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3185,12 +3131,14 @@ func (m *TestAllTypesProto2_NestedMessage) AppendFields(e *codec.Encoder, b []by
 		return b
 	}
 	if m.A != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.A))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Corecursive)
+		at := len(b) + 1
+		b = m.Corecursive.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3199,26 +3147,24 @@ func (m *TestAllTypesProto2_NestedMessage) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.A = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
 			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3280,10 +3226,7 @@ func (m *TestAllTypesProto2_Data) GetGroupUint32() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_Data) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_Data) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_Data) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3301,7 +3244,7 @@ func (m *TestAllTypesProto2_Data) SizeFields(e *codec.Encoder) int {
 func (m *TestAllTypesProto2_Data) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3310,40 +3253,37 @@ func (m *TestAllTypesProto2_Data) AppendFields(e *codec.Encoder, b []byte) []byt
 		return b
 	}
 	if m.GroupInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xd0, 0x0c), uint64(*m.GroupInt32))
+		b = codec.AppendVarint(b, 202<<3|codec.WireVarint, uint64(*m.GroupInt32))
 	}
 	if m.GroupUint32 != nil {
-		b = codec.AppendVarint(append(b, 0xd8, 0x0c), uint64(*m.GroupUint32))
+		b = codec.AppendVarint(b, 203<<3|codec.WireVarint, uint64(*m.GroupUint32))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_Data) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_Data) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_Data) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 202<<3 | codec.WireVarint: // group_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.GroupInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupInt32, pos = d.NewInt32(int32(v)), end
 		case 203<<3 | codec.WireVarint: // group_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.GroupUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupUint32, pos = d.NewUint32(uint32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3407,10 +3347,7 @@ func (m *TestAllTypesProto2_MultiWordGroupField) GetGroupUint32() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_MultiWordGroupField) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_MultiWordGroupField) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_MultiWordGroupField) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3428,7 +3365,7 @@ func (m *TestAllTypesProto2_MultiWordGroupField) SizeFields(e *codec.Encoder) in
 func (m *TestAllTypesProto2_MultiWordGroupField) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3437,12 +3374,12 @@ func (m *TestAllTypesProto2_MultiWordGroupField) AppendFields(e *codec.Encoder, 
 		return b
 	}
 	if m.GroupInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xe8, 0x0c), uint64(*m.GroupInt32))
+		b = codec.AppendVarint(b, 205<<3|codec.WireVarint, uint64(*m.GroupInt32))
 	}
 	if m.GroupUint32 != nil {
-		b = codec.AppendVarint(append(b, 0xf0, 0x0c), uint64(*m.GroupUint32))
+		b = codec.AppendVarint(b, 206<<3|codec.WireVarint, uint64(*m.GroupUint32))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3451,28 +3388,25 @@ func (m *TestAllTypesProto2_MultiWordGroupField) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_MultiWordGroupField) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_MultiWordGroupField) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 205<<3 | codec.WireVarint: // group_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.GroupInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupInt32, pos = d.NewInt32(int32(v)), end
 		case 206<<3 | codec.WireVarint: // group_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.GroupUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupUint32, pos = d.NewUint32(uint32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3520,10 +3454,7 @@ func (*TestAllTypesProto2_MessageSetCorrect) Descriptor() ([]byte, []int) {
 func (m *TestAllTypesProto2_MessageSetCorrect) ExtensionFields() *[]byte { return &m.unknownFields }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_MessageSetCorrect) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrect) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_MessageSetCorrect) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3534,7 +3465,7 @@ func (m *TestAllTypesProto2_MessageSetCorrect) SizeFields(e *codec.Encoder) int 
 func (m *TestAllTypesProto2_MessageSetCorrect) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3542,7 +3473,7 @@ func (m *TestAllTypesProto2_MessageSetCorrect) AppendFields(e *codec.Encoder, b 
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3551,20 +3482,19 @@ func (m *TestAllTypesProto2_MessageSetCorrect) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrect) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_MessageSetCorrect) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3616,10 +3546,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) GetStr() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension1) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension1) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_MessageSetCorrectExtension1) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3634,7 +3561,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) SizeFields(e *codec.Enc
 func (m *TestAllTypesProto2_MessageSetCorrectExtension1) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3643,9 +3570,9 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) AppendFields(e *codec.E
 		return b
 	}
 	if m.Str != nil {
-		b = codec.AppendRawString(append(b, 0xca, 0x01), *m.Str)
+		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3654,24 +3581,22 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) Unmarshal(b []byte) err
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension1) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_MessageSetCorrectExtension1) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 25<<3 | codec.WireBytes: // str
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Str = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Str, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3728,10 +3653,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) GetI() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension2) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_MessageSetCorrectExtension2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3746,7 +3668,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) SizeFields(e *codec.Enc
 func (m *TestAllTypesProto2_MessageSetCorrectExtension2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3755,9 +3677,9 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) AppendFields(e *codec.E
 		return b
 	}
 	if m.I != nil {
-		b = codec.AppendVarint(append(b, 0x48), uint64(*m.I))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.I))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3766,24 +3688,22 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) Unmarshal(b []byte) err
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_MessageSetCorrectExtension2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_MessageSetCorrectExtension2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 9<<3 | codec.WireVarint: // i
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.I = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.I, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3860,10 +3780,7 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) GetB() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllTypesProto2_ExtensionWithOneof) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllTypesProto2_ExtensionWithOneof) SizeFields(e *codec.Encoder) int {
+func (m *TestAllTypesProto2_ExtensionWithOneof) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -3881,7 +3798,7 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) SizeFields(e *codec.Encoder) int
 func (m *TestAllTypesProto2_ExtensionWithOneof) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -3891,11 +3808,11 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) AppendFields(e *codec.Encoder, b
 	}
 	switch x := m.OneofField.(type) {
 	case *TestAllTypesProto2_ExtensionWithOneof_A:
-		b = codec.AppendVarint(append(b, 0x08), uint64(x.A))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(x.A))
 	case *TestAllTypesProto2_ExtensionWithOneof_B:
-		b = codec.AppendVarint(append(b, 0x10), uint64(x.B))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(x.B))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -3904,28 +3821,29 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllTypesProto2_ExtensionWithOneof) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllTypesProto2_ExtensionWithOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
-			x := new(TestAllTypesProto2_ExtensionWithOneof_A)
-			x.A, pos = codec.ReadInt32(b, pos)
+			x := codec.New[TestAllTypesProto2_ExtensionWithOneof_A](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.A, pos = int32(v), end
 			m.OneofField = x
 		case 2<<3 | codec.WireVarint: // b
-			x := new(TestAllTypesProto2_ExtensionWithOneof_B)
-			x.B, pos = codec.ReadInt32(b, pos)
+			x := codec.New[TestAllTypesProto2_ExtensionWithOneof_B](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.B, pos = int32(v), end
 			m.OneofField = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4020,10 +3938,7 @@ func (m *ForeignMessageProto2) GetC() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ForeignMessageProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ForeignMessageProto2) SizeFields(e *codec.Encoder) int {
+func (m *ForeignMessageProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4038,7 +3953,7 @@ func (m *ForeignMessageProto2) SizeFields(e *codec.Encoder) int {
 func (m *ForeignMessageProto2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4047,33 +3962,31 @@ func (m *ForeignMessageProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.C != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.C))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.C))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ForeignMessageProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ForeignMessageProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ForeignMessageProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // c
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.C = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.C, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4133,10 +4046,7 @@ func (m *GroupField) GetGroupUint32() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *GroupField) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *GroupField) SizeFields(e *codec.Encoder) int {
+func (m *GroupField) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4154,7 +4064,7 @@ func (m *GroupField) SizeFields(e *codec.Encoder) int {
 func (m *GroupField) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4163,40 +4073,37 @@ func (m *GroupField) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.GroupInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xd0, 0x07), uint64(*m.GroupInt32))
+		b = codec.AppendVarint(b, 122<<3|codec.WireVarint, uint64(*m.GroupInt32))
 	}
 	if m.GroupUint32 != nil {
-		b = codec.AppendVarint(append(b, 0xd8, 0x07), uint64(*m.GroupUint32))
+		b = codec.AppendVarint(b, 123<<3|codec.WireVarint, uint64(*m.GroupUint32))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GroupField) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *GroupField) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *GroupField) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 122<<3 | codec.WireVarint: // group_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.GroupInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupInt32, pos = d.NewInt32(int32(v)), end
 		case 123<<3 | codec.WireVarint: // group_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.GroupUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupUint32, pos = d.NewUint32(uint32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4290,10 +4197,7 @@ func (m *UnknownToTestAllTypes) GetRepeatedInt32() []int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UnknownToTestAllTypes) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UnknownToTestAllTypes) SizeFields(e *codec.Encoder) int {
+func (m *UnknownToTestAllTypes) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4314,9 +4218,8 @@ func (m *UnknownToTestAllTypes) SizeFields(e *codec.Encoder) int {
 		n += 3
 	}
 	if len(m.RepeatedInt32) > 0 {
-		n += 2 * len(m.RepeatedInt32)
 		for _, v := range m.RepeatedInt32 {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	return n
@@ -4326,7 +4229,7 @@ func (m *UnknownToTestAllTypes) SizeFields(e *codec.Encoder) int {
 func (m *UnknownToTestAllTypes) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4335,66 +4238,65 @@ func (m *UnknownToTestAllTypes) AppendFields(e *codec.Encoder, b []byte) []byte 
 		return b
 	}
 	if m.OptionalInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xc8, 0x3e), uint64(*m.OptionalInt32))
+		b = codec.AppendVarint(b, 1001<<3|codec.WireVarint, uint64(*m.OptionalInt32))
 	}
 	if m.OptionalString != nil {
-		b = codec.AppendRawString(append(b, 0xd2, 0x3e), *m.OptionalString)
+		b = codec.AppendRawString(b, 1002<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.NestedMessage != nil {
-		b = e.AppendLeaf(append(b, 0xda, 0x3e), m.NestedMessage)
+		at := len(b) + 2
+		b = m.NestedMessage.AppendFields(e, codec.OpenLeaf(b, 1003<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Optionalgroup != nil {
-		b = e.AppendLeafGroup(append(b, 0xe3, 0x3e), m.Optionalgroup, 1004<<3|codec.WireEndGroup)
+		b = m.Optionalgroup.AppendFields(e, codec.AppendTag(b, 1004<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 1004<<3|codec.WireEndGroup)
 	}
 	if m.OptionalBool != nil {
-		b = codec.AppendBool(append(b, 0xf0, 0x3e), *m.OptionalBool)
+		b = codec.AppendBool(b, 1006<<3|codec.WireVarint, *m.OptionalBool)
 	}
 	if len(m.RepeatedInt32) > 0 {
 		for _, v := range m.RepeatedInt32 {
-			b = codec.AppendVarint(append(b, 0x98, 0x3f), uint64(v))
+			b = codec.AppendVarint(b, 1011<<3|codec.WireVarint, uint64(v))
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UnknownToTestAllTypes) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UnknownToTestAllTypes) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *UnknownToTestAllTypes) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1001<<3 | codec.WireVarint: // optional_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.OptionalInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalInt32, pos = d.NewInt32(int32(v)), end
 		case 1002<<3 | codec.WireBytes: // optional_string
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.OptionalString = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.OptionalString, pos = d.NewString(v), end
 		case 1003<<3 | codec.WireBytes: // nested_message
 			m.NestedMessage, pos = codec.ReadMessage(d, b, pos, m.NestedMessage)
 		case 1004<<3 | codec.WireStartGroup: // optionalgroup
 			m.Optionalgroup, pos = codec.ReadGroup(d, tag, b, pos, m.Optionalgroup)
 		case 1006<<3 | codec.WireVarint: // optional_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.OptionalBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OptionalBool, pos = d.NewBool(v != 0), end
 		case 1011<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 1011<<3 | codec.WireVarint: // repeated_int32
-			m.RepeatedInt32, pos = codec.ReadUnpacked(d, tag, b, pos, m.RepeatedInt32, codec.ReadInt32)
+			m.RepeatedInt32, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RepeatedInt32)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4456,10 +4358,7 @@ func (m *UnknownToTestAllTypes_OptionalGroup) GetA() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *UnknownToTestAllTypes_OptionalGroup) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *UnknownToTestAllTypes_OptionalGroup) SizeFields(e *codec.Encoder) int {
+func (m *UnknownToTestAllTypes_OptionalGroup) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4474,7 +4373,7 @@ func (m *UnknownToTestAllTypes_OptionalGroup) SizeFields(e *codec.Encoder) int {
 func (m *UnknownToTestAllTypes_OptionalGroup) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4483,9 +4382,9 @@ func (m *UnknownToTestAllTypes_OptionalGroup) AppendFields(e *codec.Encoder, b [
 		return b
 	}
 	if m.A != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.A))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.A))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -4494,24 +4393,22 @@ func (m *UnknownToTestAllTypes_OptionalGroup) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *UnknownToTestAllTypes_OptionalGroup) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *UnknownToTestAllTypes_OptionalGroup) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.A = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.A, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4554,10 +4451,7 @@ func (*NullHypothesisProto2) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *NullHypothesisProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *NullHypothesisProto2) SizeFields(e *codec.Encoder) int {
+func (m *NullHypothesisProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4568,7 +4462,7 @@ func (m *NullHypothesisProto2) SizeFields(e *codec.Encoder) int {
 func (m *NullHypothesisProto2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4576,27 +4470,26 @@ func (m *NullHypothesisProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *NullHypothesisProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *NullHypothesisProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *NullHypothesisProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4637,10 +4530,7 @@ func (*EnumOnlyProto2) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *EnumOnlyProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *EnumOnlyProto2) SizeFields(e *codec.Encoder) int {
+func (m *EnumOnlyProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4651,7 +4541,7 @@ func (m *EnumOnlyProto2) SizeFields(e *codec.Encoder) int {
 func (m *EnumOnlyProto2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4659,27 +4549,26 @@ func (m *EnumOnlyProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumOnlyProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *EnumOnlyProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *EnumOnlyProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4765,10 +4654,7 @@ func (m *OneStringProto2) GetData() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *OneStringProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *OneStringProto2) SizeFields(e *codec.Encoder) int {
+func (m *OneStringProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4783,7 +4669,7 @@ func (m *OneStringProto2) SizeFields(e *codec.Encoder) int {
 func (m *OneStringProto2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4792,33 +4678,31 @@ func (m *OneStringProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Data != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Data)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Data)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *OneStringProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *OneStringProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *OneStringProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // data
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Data = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Data, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -4886,10 +4770,7 @@ func (m *ProtoWithKeywords) GetRequires() []string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ProtoWithKeywords) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ProtoWithKeywords) SizeFields(e *codec.Encoder) int {
+func (m *ProtoWithKeywords) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -4901,9 +4782,8 @@ func (m *ProtoWithKeywords) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(*m.Concept))
 	}
 	if len(m.Requires) > 0 {
-		n += 1 * len(m.Requires)
 		for _, v := range m.Requires {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	return n
@@ -4913,7 +4793,7 @@ func (m *ProtoWithKeywords) SizeFields(e *codec.Encoder) int {
 func (m *ProtoWithKeywords) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -4922,47 +4802,44 @@ func (m *ProtoWithKeywords) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Inline != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Inline))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Inline))
 	}
 	if m.Concept != nil {
-		b = codec.AppendRawString(append(b, 0x12), *m.Concept)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Concept)
 	}
 	if len(m.Requires) > 0 {
 		for _, v := range m.Requires {
-			b = codec.AppendRawString(append(b, 0x1a), v)
+			b = codec.AppendRawString(b, 3<<3|codec.WireBytes, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ProtoWithKeywords) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ProtoWithKeywords) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ProtoWithKeywords) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // inline
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Inline = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Inline, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // concept
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Concept = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Concept, pos = d.NewString(v), end
 		case 3<<3 | codec.WireBytes: // requires
 			m.Requires, pos = d.ReadRawStrings(tag, b, pos, m.Requires)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -5329,10 +5206,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultBytes() []byte {
 var Default_TestAllRequiredTypesProto2_DefaultBytes = []byte("joshua")
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -5383,7 +5257,7 @@ func (m *TestAllRequiredTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.RequiredBytes))
 	}
 	if m.RequiredNestedMessage != nil {
-		n += 2 + e.SizeMessage(m.RequiredNestedMessage)
+		n += 2 + codec.SizeBytes(m.RequiredNestedMessage.Size())
 	}
 	if m.RequiredForeignMessage != nil {
 		n += 2 + codec.SizeBytes(m.RequiredForeignMessage.Size())
@@ -5401,10 +5275,10 @@ func (m *TestAllRequiredTypesProto2) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(len(*m.RequiredCord))
 	}
 	if m.RecursiveMessage != nil {
-		n += 2 + e.SizeMessage(m.RecursiveMessage)
+		n += 2 + codec.SizeBytes(m.RecursiveMessage.Size())
 	}
 	if m.OptionalRecursiveMessage != nil {
-		n += 2 + e.SizeMessage(m.OptionalRecursiveMessage)
+		n += 2 + codec.SizeBytes(m.OptionalRecursiveMessage.Size())
 	}
 	if m.Data != nil {
 		n += 4 + m.Data.Size()
@@ -5462,7 +5336,9 @@ func (m *TestAllRequiredTypesProto2) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -5471,123 +5347,132 @@ func (m *TestAllRequiredTypesProto2) AppendFields(e *codec.Encoder, b []byte) []
 		return b
 	}
 	if m.RequiredInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.RequiredInt32))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.RequiredInt32))
 	}
 	if m.RequiredInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.RequiredInt64))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.RequiredInt64))
 	}
 	if m.RequiredUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.RequiredUint32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.RequiredUint32))
 	}
 	if m.RequiredUint64 != nil {
-		b = codec.AppendVarint(append(b, 0x20), *m.RequiredUint64)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, *m.RequiredUint64)
 	}
 	if m.RequiredSint32 != nil {
-		b = codec.AppendVarint(append(b, 0x28), codec.Zigzag32(*m.RequiredSint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, codec.Zigzag32(*m.RequiredSint32))
 	}
 	if m.RequiredSint64 != nil {
-		b = codec.AppendVarint(append(b, 0x30), codec.Zigzag64(*m.RequiredSint64))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, codec.Zigzag64(*m.RequiredSint64))
 	}
 	if m.RequiredFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x3d), *m.RequiredFixed32)
+		b = codec.AppendFixed32(b, 7<<3|codec.WireFixed32, *m.RequiredFixed32)
 	}
 	if m.RequiredFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x41), *m.RequiredFixed64)
+		b = codec.AppendFixed64(b, 8<<3|codec.WireFixed64, *m.RequiredFixed64)
 	}
 	if m.RequiredSfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x4d), uint32(*m.RequiredSfixed32))
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, uint32(*m.RequiredSfixed32))
 	}
 	if m.RequiredSfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x51), uint64(*m.RequiredSfixed64))
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, uint64(*m.RequiredSfixed64))
 	}
 	if m.RequiredFloat != nil {
-		b = codec.AppendFloat(append(b, 0x5d), *m.RequiredFloat)
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, math.Float32bits(*m.RequiredFloat))
 	}
 	if m.RequiredDouble != nil {
-		b = codec.AppendDouble(append(b, 0x61), *m.RequiredDouble)
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, math.Float64bits(*m.RequiredDouble))
 	}
 	if m.RequiredBool != nil {
-		b = codec.AppendBool(append(b, 0x68), *m.RequiredBool)
+		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.RequiredBool)
 	}
 	if m.RequiredString != nil {
-		b = codec.AppendRawString(append(b, 0x72), *m.RequiredString)
+		b = codec.AppendRawString(b, 14<<3|codec.WireBytes, *m.RequiredString)
 	}
 	if m.RequiredBytes != nil {
-		b = codec.AppendBytes(append(b, 0x7a), m.RequiredBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.RequiredBytes)
 	}
 	if m.RequiredNestedMessage != nil {
-		b = e.AppendMessage(append(b, 0x92, 0x01), m.RequiredNestedMessage)
+		at := len(b) + 2
+		b = m.RequiredNestedMessage.AppendFields(e, e.Open(b, 18<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.RequiredForeignMessage != nil {
-		b = e.AppendLeaf(append(b, 0x9a, 0x01), m.RequiredForeignMessage)
+		at := len(b) + 2
+		b = m.RequiredForeignMessage.AppendFields(e, codec.OpenLeaf(b, 19<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.RequiredNestedEnum != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(*m.RequiredNestedEnum))
+		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(*m.RequiredNestedEnum))
 	}
 	if m.RequiredForeignEnum != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(*m.RequiredForeignEnum))
+		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(*m.RequiredForeignEnum))
 	}
 	if m.RequiredStringPiece != nil {
-		b = codec.AppendRawString(append(b, 0xc2, 0x01), *m.RequiredStringPiece)
+		b = codec.AppendRawString(b, 24<<3|codec.WireBytes, *m.RequiredStringPiece)
 	}
 	if m.RequiredCord != nil {
-		b = codec.AppendRawString(append(b, 0xca, 0x01), *m.RequiredCord)
+		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.RequiredCord)
 	}
 	if m.RecursiveMessage != nil {
-		b = e.AppendMessage(append(b, 0xda, 0x01), m.RecursiveMessage)
+		at := len(b) + 2
+		b = m.RecursiveMessage.AppendFields(e, e.Open(b, 27<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalRecursiveMessage != nil {
-		b = e.AppendMessage(append(b, 0xe2, 0x01), m.OptionalRecursiveMessage)
+		at := len(b) + 2
+		b = m.OptionalRecursiveMessage.AppendFields(e, e.Open(b, 28<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Data != nil {
-		b = e.AppendLeafGroup(append(b, 0xcb, 0x0c), m.Data, 201<<3|codec.WireEndGroup)
+		b = m.Data.AppendFields(e, codec.AppendTag(b, 201<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 201<<3|codec.WireEndGroup)
 	}
 	if m.DefaultInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x88, 0x0f), uint64(*m.DefaultInt32))
+		b = codec.AppendVarint(b, 241<<3|codec.WireVarint, uint64(*m.DefaultInt32))
 	}
 	if m.DefaultInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x90, 0x0f), uint64(*m.DefaultInt64))
+		b = codec.AppendVarint(b, 242<<3|codec.WireVarint, uint64(*m.DefaultInt64))
 	}
 	if m.DefaultUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x98, 0x0f), uint64(*m.DefaultUint32))
+		b = codec.AppendVarint(b, 243<<3|codec.WireVarint, uint64(*m.DefaultUint32))
 	}
 	if m.DefaultUint64 != nil {
-		b = codec.AppendVarint(append(b, 0xa0, 0x0f), *m.DefaultUint64)
+		b = codec.AppendVarint(b, 244<<3|codec.WireVarint, *m.DefaultUint64)
 	}
 	if m.DefaultSint32 != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x0f), codec.Zigzag32(*m.DefaultSint32))
+		b = codec.AppendVarint(b, 245<<3|codec.WireVarint, codec.Zigzag32(*m.DefaultSint32))
 	}
 	if m.DefaultSint64 != nil {
-		b = codec.AppendVarint(append(b, 0xb0, 0x0f), codec.Zigzag64(*m.DefaultSint64))
+		b = codec.AppendVarint(b, 246<<3|codec.WireVarint, codec.Zigzag64(*m.DefaultSint64))
 	}
 	if m.DefaultFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0xbd, 0x0f), *m.DefaultFixed32)
+		b = codec.AppendFixed32(b, 247<<3|codec.WireFixed32, *m.DefaultFixed32)
 	}
 	if m.DefaultFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0xc1, 0x0f), *m.DefaultFixed64)
+		b = codec.AppendFixed64(b, 248<<3|codec.WireFixed64, *m.DefaultFixed64)
 	}
 	if m.DefaultSfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0xcd, 0x0f), uint32(*m.DefaultSfixed32))
+		b = codec.AppendFixed32(b, 249<<3|codec.WireFixed32, uint32(*m.DefaultSfixed32))
 	}
 	if m.DefaultSfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0xd1, 0x0f), uint64(*m.DefaultSfixed64))
+		b = codec.AppendFixed64(b, 250<<3|codec.WireFixed64, uint64(*m.DefaultSfixed64))
 	}
 	if m.DefaultFloat != nil {
-		b = codec.AppendFloat(append(b, 0xdd, 0x0f), *m.DefaultFloat)
+		b = codec.AppendFixed32(b, 251<<3|codec.WireFixed32, math.Float32bits(*m.DefaultFloat))
 	}
 	if m.DefaultDouble != nil {
-		b = codec.AppendDouble(append(b, 0xe1, 0x0f), *m.DefaultDouble)
+		b = codec.AppendFixed64(b, 252<<3|codec.WireFixed64, math.Float64bits(*m.DefaultDouble))
 	}
 	if m.DefaultBool != nil {
-		b = codec.AppendBool(append(b, 0xe8, 0x0f), *m.DefaultBool)
+		b = codec.AppendBool(b, 253<<3|codec.WireVarint, *m.DefaultBool)
 	}
 	if m.DefaultString != nil {
-		b = codec.AppendRawString(append(b, 0xf2, 0x0f), *m.DefaultString)
+		b = codec.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
 	}
 	if m.DefaultBytes != nil {
-		b = codec.AppendBytes(append(b, 0xfa, 0x0f), m.DefaultBytes)
+		b = codec.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -5596,69 +5481,54 @@ func (m *TestAllRequiredTypesProto2) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // required_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.RequiredInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredInt32, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireVarint: // required_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.RequiredInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredInt64, pos = d.NewInt64(int64(v)), end
 		case 3<<3 | codec.WireVarint: // required_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.RequiredUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredUint32, pos = d.NewUint32(uint32(v)), end
 		case 4<<3 | codec.WireVarint: // required_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.RequiredUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredUint64, pos = d.NewUint64(v), end
 		case 5<<3 | codec.WireVarint: // required_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.RequiredSint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredSint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 6<<3 | codec.WireVarint: // required_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.RequiredSint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredSint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 7<<3 | codec.WireFixed32: // required_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.RequiredFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.RequiredFixed32, pos = d.NewUint32(v), end
 		case 8<<3 | codec.WireFixed64: // required_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.RequiredFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.RequiredFixed64, pos = d.NewUint64(v), end
 		case 9<<3 | codec.WireFixed32: // required_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.RequiredSfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.RequiredSfixed32, pos = d.NewInt32(v), end
 		case 10<<3 | codec.WireFixed64: // required_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.RequiredSfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.RequiredSfixed64, pos = d.NewInt64(v), end
 		case 11<<3 | codec.WireFixed32: // required_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.RequiredFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.RequiredFloat, pos = d.NewFloat32(v), end
 		case 12<<3 | codec.WireFixed64: // required_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.RequiredDouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.RequiredDouble, pos = d.NewFloat64(v), end
 		case 13<<3 | codec.WireVarint: // required_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.RequiredBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredBool, pos = d.NewBool(v != 0), end
 		case 14<<3 | codec.WireBytes: // required_string
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.RequiredString = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.RequiredString, pos = d.NewString(v), end
 		case 15<<3 | codec.WireBytes: // required_bytes
 			m.RequiredBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // required_nested_message
@@ -5666,21 +5536,17 @@ func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, pos, end int
 		case 19<<3 | codec.WireBytes: // required_foreign_message
 			m.RequiredForeignMessage, pos = codec.ReadMessage(d, b, pos, m.RequiredForeignMessage)
 		case 21<<3 | codec.WireVarint: // required_nested_enum
-			var v TestAllRequiredTypesProto2_NestedEnum
-			v, pos = codec.ReadEnum[TestAllRequiredTypesProto2_NestedEnum](b, pos)
-			m.RequiredNestedEnum = (*TestAllRequiredTypesProto2_NestedEnum)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredNestedEnum, pos = (*TestAllRequiredTypesProto2_NestedEnum)(d.NewInt32(int32(v))), end
 		case 22<<3 | codec.WireVarint: // required_foreign_enum
-			var v ForeignEnumProto2
-			v, pos = codec.ReadEnum[ForeignEnumProto2](b, pos)
-			m.RequiredForeignEnum = (*ForeignEnumProto2)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.RequiredForeignEnum, pos = (*ForeignEnumProto2)(d.NewInt32(int32(v))), end
 		case 24<<3 | codec.WireBytes: // required_string_piece
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.RequiredStringPiece = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.RequiredStringPiece, pos = d.NewString(v), end
 		case 25<<3 | codec.WireBytes: // required_cord
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.RequiredCord = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.RequiredCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
 			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
 		case 28<<3 | codec.WireBytes: // optional_recursive_message
@@ -5688,71 +5554,57 @@ func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, pos, end int
 		case 201<<3 | codec.WireStartGroup: // data
 			m.Data, pos = codec.ReadGroup(d, tag, b, pos, m.Data)
 		case 241<<3 | codec.WireVarint: // default_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.DefaultInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultInt32, pos = d.NewInt32(int32(v)), end
 		case 242<<3 | codec.WireVarint: // default_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.DefaultInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultInt64, pos = d.NewInt64(int64(v)), end
 		case 243<<3 | codec.WireVarint: // default_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.DefaultUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultUint32, pos = d.NewUint32(uint32(v)), end
 		case 244<<3 | codec.WireVarint: // default_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.DefaultUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultUint64, pos = d.NewUint64(v), end
 		case 245<<3 | codec.WireVarint: // default_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.DefaultSint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultSint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 246<<3 | codec.WireVarint: // default_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.DefaultSint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultSint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 247<<3 | codec.WireFixed32: // default_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.DefaultFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.DefaultFixed32, pos = d.NewUint32(v), end
 		case 248<<3 | codec.WireFixed64: // default_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.DefaultFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.DefaultFixed64, pos = d.NewUint64(v), end
 		case 249<<3 | codec.WireFixed32: // default_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.DefaultSfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.DefaultSfixed32, pos = d.NewInt32(v), end
 		case 250<<3 | codec.WireFixed64: // default_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.DefaultSfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.DefaultSfixed64, pos = d.NewInt64(v), end
 		case 251<<3 | codec.WireFixed32: // default_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.DefaultFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.DefaultFloat, pos = d.NewFloat32(v), end
 		case 252<<3 | codec.WireFixed64: // default_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.DefaultDouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.DefaultDouble, pos = d.NewFloat64(v), end
 		case 253<<3 | codec.WireVarint: // default_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.DefaultBool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.DefaultBool, pos = d.NewBool(v != 0), end
 		case 254<<3 | codec.WireBytes: // default_string
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.DefaultString = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.DefaultString, pos = d.NewString(v), end
 		case 255<<3 | codec.WireBytes: // default_bytes
 			m.DefaultBytes, pos = d.ReadPresentBytes(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6078,10 +5930,7 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) GetOptionalCorecursive() *Tes
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2_NestedMessage) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2_NestedMessage) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2_NestedMessage) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6090,10 +5939,10 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) SizeFields(e *codec.Encoder) 
 		n += 1 + codec.SizeVarint(uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		n += 1 + e.SizeMessage(m.Corecursive)
+		n += 1 + codec.SizeBytes(m.Corecursive.Size())
 	}
 	if m.OptionalCorecursive != nil {
-		n += 1 + e.SizeMessage(m.OptionalCorecursive)
+		n += 1 + codec.SizeBytes(m.OptionalCorecursive.Size())
 	}
 	return n
 }
@@ -6103,7 +5952,9 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) MarshalAppend(b []byte) ([]by
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6112,15 +5963,19 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) AppendFields(e *codec.Encoder
 		return b
 	}
 	if m.A != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.A))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.A))
 	}
 	if m.Corecursive != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Corecursive)
+		at := len(b) + 1
+		b = m.Corecursive.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OptionalCorecursive != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.OptionalCorecursive)
+		at := len(b) + 1
+		b = m.OptionalCorecursive.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6129,29 +5984,27 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *TestAllRequiredTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.A = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
 			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
 		case 3<<3 | codec.WireBytes: // optional_corecursive
 			m.OptionalCorecursive, pos = codec.ReadMessage(d, b, pos, m.OptionalCorecursive)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6235,10 +6088,7 @@ func (m *TestAllRequiredTypesProto2_Data) GetGroupUint32() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2_Data) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2_Data) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2_Data) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6259,7 +6109,7 @@ func (m *TestAllRequiredTypesProto2_Data) MarshalAppend(b []byte) ([]byte, error
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6268,12 +6118,12 @@ func (m *TestAllRequiredTypesProto2_Data) AppendFields(e *codec.Encoder, b []byt
 		return b
 	}
 	if m.GroupInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xd0, 0x0c), uint64(*m.GroupInt32))
+		b = codec.AppendVarint(b, 202<<3|codec.WireVarint, uint64(*m.GroupInt32))
 	}
 	if m.GroupUint32 != nil {
-		b = codec.AppendVarint(append(b, 0xd8, 0x0c), uint64(*m.GroupUint32))
+		b = codec.AppendVarint(b, 203<<3|codec.WireVarint, uint64(*m.GroupUint32))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6282,29 +6132,26 @@ func (m *TestAllRequiredTypesProto2_Data) Unmarshal(b []byte) error {
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2_Data) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *TestAllRequiredTypesProto2_Data) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 202<<3 | codec.WireVarint: // group_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.GroupInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupInt32, pos = d.NewInt32(int32(v)), end
 		case 203<<3 | codec.WireVarint: // group_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.GroupUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.GroupUint32, pos = d.NewUint32(uint32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6370,10 +6217,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) ExtensionFields() *[]byte
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrect) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrect) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2_MessageSetCorrect) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6384,7 +6228,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) SizeFields(e *codec.Encod
 func (m *TestAllRequiredTypesProto2_MessageSetCorrect) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6392,7 +6236,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) AppendFields(e *codec.Enc
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6401,20 +6245,19 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) Unmarshal(b []byte) error
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrect) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestAllRequiredTypesProto2_MessageSetCorrect) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -6468,10 +6311,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) GetStr() string
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6489,7 +6329,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) MarshalAppend(b
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6498,9 +6338,9 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) AppendFields(e 
 		return b
 	}
 	if m.Str != nil {
-		b = codec.AppendRawString(append(b, 0xca, 0x01), *m.Str)
+		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6509,25 +6349,23 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Unmarshal(b []b
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 25<<3 | codec.WireBytes: // str
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Str = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Str, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6597,10 +6435,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) GetI() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) SizeFields(e *codec.Encoder) int {
+func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6618,7 +6453,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) MarshalAppend(b
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6627,9 +6462,9 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) AppendFields(e 
 		return b
 	}
 	if m.I != nil {
-		b = codec.AppendVarint(append(b, 0x48), uint64(*m.I))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.I))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
@@ -6638,25 +6473,23 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Unmarshal(b []b
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 9<<3 | codec.WireVarint: // i
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.I = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.I, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6768,10 +6601,7 @@ func (m *TestLargeOneof) GetA5() *TestLargeOneof_A5 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -6795,7 +6625,7 @@ func (m *TestLargeOneof) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -6805,72 +6635,81 @@ func (m *TestLargeOneof) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.LargeOneof.(type) {
 	case *TestLargeOneof_A1_:
-		b = e.AppendLeaf(append(b, 0x0a), x.A1)
+		at := len(b) + 1
+		b = x.A1.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestLargeOneof_A2_:
-		b = e.AppendLeaf(append(b, 0x12), x.A2)
+		at := len(b) + 1
+		b = x.A2.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestLargeOneof_A3_:
-		b = e.AppendLeaf(append(b, 0x1a), x.A3)
+		at := len(b) + 1
+		b = x.A3.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestLargeOneof_A4_:
-		b = e.AppendLeaf(append(b, 0x22), x.A4)
+		at := len(b) + 1
+		b = x.A4.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *TestLargeOneof_A5_:
-		b = e.AppendLeaf(append(b, 0x2a), x.A5)
+		at := len(b) + 1
+		b = x.A5.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a1
 			x, ok := m.LargeOneof.(*TestLargeOneof_A1_)
 			if !ok {
-				x = new(TestLargeOneof_A1_)
+				x = codec.New[TestLargeOneof_A1_](d)
 				m.LargeOneof = x
 			}
 			x.A1, pos = codec.ReadMessage(d, b, pos, x.A1)
 		case 2<<3 | codec.WireBytes: // a2
 			x, ok := m.LargeOneof.(*TestLargeOneof_A2_)
 			if !ok {
-				x = new(TestLargeOneof_A2_)
+				x = codec.New[TestLargeOneof_A2_](d)
 				m.LargeOneof = x
 			}
 			x.A2, pos = codec.ReadMessage(d, b, pos, x.A2)
 		case 3<<3 | codec.WireBytes: // a3
 			x, ok := m.LargeOneof.(*TestLargeOneof_A3_)
 			if !ok {
-				x = new(TestLargeOneof_A3_)
+				x = codec.New[TestLargeOneof_A3_](d)
 				m.LargeOneof = x
 			}
 			x.A3, pos = codec.ReadMessage(d, b, pos, x.A3)
 		case 4<<3 | codec.WireBytes: // a4
 			x, ok := m.LargeOneof.(*TestLargeOneof_A4_)
 			if !ok {
-				x = new(TestLargeOneof_A4_)
+				x = codec.New[TestLargeOneof_A4_](d)
 				m.LargeOneof = x
 			}
 			x.A4, pos = codec.ReadMessage(d, b, pos, x.A4)
 		case 5<<3 | codec.WireBytes: // a5
 			x, ok := m.LargeOneof.(*TestLargeOneof_A5_)
 			if !ok {
-				x = new(TestLargeOneof_A5_)
+				x = codec.New[TestLargeOneof_A5_](d)
 				m.LargeOneof = x
 			}
 			x.A5, pos = codec.ReadMessage(d, b, pos, x.A5)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -6990,10 +6829,7 @@ func (*TestLargeOneof_A1) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof_A1) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof_A1) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof_A1) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7004,7 +6840,7 @@ func (m *TestLargeOneof_A1) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof_A1) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7012,27 +6848,26 @@ func (m *TestLargeOneof_A1) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof_A1) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof_A1) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof_A1) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7073,10 +6908,7 @@ func (*TestLargeOneof_A2) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof_A2) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof_A2) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof_A2) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7087,7 +6919,7 @@ func (m *TestLargeOneof_A2) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof_A2) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7095,27 +6927,26 @@ func (m *TestLargeOneof_A2) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof_A2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof_A2) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof_A2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7156,10 +6987,7 @@ func (*TestLargeOneof_A3) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof_A3) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof_A3) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof_A3) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7170,7 +6998,7 @@ func (m *TestLargeOneof_A3) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof_A3) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7178,27 +7006,26 @@ func (m *TestLargeOneof_A3) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof_A3) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof_A3) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof_A3) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7239,10 +7066,7 @@ func (*TestLargeOneof_A4) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof_A4) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof_A4) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof_A4) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7253,7 +7077,7 @@ func (m *TestLargeOneof_A4) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof_A4) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7261,27 +7085,26 @@ func (m *TestLargeOneof_A4) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof_A4) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof_A4) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof_A4) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7322,10 +7145,7 @@ func (*TestLargeOneof_A5) Descriptor() ([]byte, []int) {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TestLargeOneof_A5) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TestLargeOneof_A5) SizeFields(e *codec.Encoder) int {
+func (m *TestLargeOneof_A5) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -7336,7 +7156,7 @@ func (m *TestLargeOneof_A5) SizeFields(e *codec.Encoder) int {
 func (m *TestLargeOneof_A5) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -7344,27 +7164,26 @@ func (m *TestLargeOneof_A5) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestLargeOneof_A5) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TestLargeOneof_A5) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TestLargeOneof_A5) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -160,10 +160,7 @@ func (m *New) GetOpen() Open {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *New) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *New) SizeFields(e *codec.Encoder) int {
+func (m *New) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -181,18 +178,16 @@ func (m *New) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(*m.Needed))
 	}
 	if len(m.Loose) > 0 {
-		n += 1 * len(m.Loose)
 		for _, v := range m.Loose {
-			n += codec.SizeVarint(uint64(v))
+			n += 1 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if m.Child != nil {
-		n += 2 + e.SizeGroup(m.Child)
+		n += 2 + m.Child.Size()
 	}
 	if len(m.Children) > 0 {
-		n += 2 * len(m.Children)
 		for _, v := range m.Children {
-			n += e.SizeGroup(v)
+			n += 2 + v.Size()
 		}
 	}
 	if m.Shut != nil {
@@ -209,7 +204,9 @@ func (m *New) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -218,84 +215,83 @@ func (m *New) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Plain != "" {
-		b = e.AppendString(append(b, 0x0a), m.Plain)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Plain)
 	}
 	if m.Present != nil {
-		b = e.AppendString(append(b, 0x12), *m.Present)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, *m.Present)
 	}
 	if m.AnyBytes != "" {
-		b = codec.AppendRawString(append(b, 0x1a), m.AnyBytes)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, m.AnyBytes)
 	}
 	if m.Needed != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.Needed))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.Needed))
 	}
 	if len(m.Loose) > 0 {
 		for _, v := range m.Loose {
-			b = codec.AppendVarint(append(b, 0x28), uint64(v))
+			b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if m.Child != nil {
-		b = e.AppendGroup(append(b, 0x33), m.Child, 6<<3|codec.WireEndGroup)
+		b = m.Child.AppendFields(e, codec.AppendTag(b, 6<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 6<<3|codec.WireEndGroup)
 	}
 	if len(m.Children) > 0 {
 		for _, v := range m.Children {
-			b = e.AppendGroup(append(b, 0x3b), v, 7<<3|codec.WireEndGroup)
+			b = v.AppendFields(e, codec.AppendTag(b, 7<<3|codec.WireStartGroup))
+			b = codec.AppendTag(b, 7<<3|codec.WireEndGroup)
 		}
 	}
 	if m.Shut != nil {
-		b = codec.AppendVarint(append(b, 0x40), uint64(*m.Shut))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, uint64(*m.Shut))
 	}
 	if m.Open != 0 {
-		b = codec.AppendVarint(append(b, 0x48), uint64(m.Open))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(m.Open))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *New) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *New) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *New) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // plain
 			m.Plain, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // present
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.Present = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.Present, pos = d.NewString(v), end
 		case 3<<3 | codec.WireBytes: // any_bytes
 			m.AnyBytes, pos = d.ReadRawString(b, pos)
 		case 4<<3 | codec.WireVarint: // needed
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Needed = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Needed, pos = d.NewInt32(int32(v)), end
 		case 5<<3 | codec.WireBytes: // loose
 			m.Loose, pos = codec.ReadPackedVarint(d, b, pos, m.Loose)
 		case 5<<3 | codec.WireVarint: // loose
-			m.Loose, pos = codec.ReadUnpacked(d, tag, b, pos, m.Loose, codec.ReadInt32)
+			m.Loose, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Loose)
 		case 6<<3 | codec.WireStartGroup: // child
 			m.Child, pos = codec.ReadGroup(d, tag, b, pos, m.Child)
 		case 7<<3 | codec.WireStartGroup: // children
 			m.Children, pos = codec.ReadGroups(d, tag, b, pos, m.Children)
 		case 8<<3 | codec.WireVarint: // shut
-			var v Shut
-			v, pos = codec.ReadEnum[Shut](b, pos)
-			m.Shut = (*Shut)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Shut, pos = (*Shut)(d.NewInt32(int32(v))), end
 		case 9<<3 | codec.WireVarint: // open
-			m.Open, pos = codec.ReadEnum[Open](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Open, pos = Open(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.

@@ -53,10 +53,7 @@ func (m *Arm) GetTest() *Test {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Arm) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Arm) SizeFields(e *codec.Encoder) int {
+func (m *Arm) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -77,7 +74,7 @@ func (m *Arm) SizeFields(e *codec.Encoder) int {
 func (m *Arm) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -86,26 +83,31 @@ func (m *Arm) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Windows != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Windows)
+		at := len(b) + 1
+		b = m.Windows.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Hidden != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Hidden)
+		at := len(b) + 1
+		b = m.Hidden.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Test != nil {
-		b = e.AppendLeaf(append(b, 0x1a), m.Test)
+		at := len(b) + 1
+		b = m.Test.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Arm) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Arm) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Arm) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // windows
 			m.Windows, pos = codec.ReadMessage(d, b, pos, m.Windows)
@@ -114,13 +116,13 @@ func (m *Arm) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // test
 			m.Test, pos = codec.ReadMessage(d, b, pos, m.Test)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -6,6 +6,7 @@ package nested
 import (
 	"bytes"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -72,10 +73,7 @@ func (m *Tree) GetInner() *Tree_Inner {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Tree) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Tree) SizeFields(e *codec.Encoder) int {
+func (m *Tree) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -84,26 +82,27 @@ func (m *Tree) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Name))
 	}
 	if m.Left != nil {
-		n += 1 + e.SizeMessage(m.Left)
+		n += 1 + codec.SizeBytes(m.Left.Size())
 	}
 	if len(m.Children) > 0 {
-		n += 1 * len(m.Children)
 		for _, v := range m.Children {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.Named) > 0 {
-		n += codec.SizeMap[codec.String, codec.Sub[Tree, *Tree]](e, 1, m.Named)
+		n += codec.SizeMap[codec.String, codec.Sub[Tree, *Tree]](1, m.Named)
 	}
 	if m.Inner != nil {
-		n += 1 + e.SizeMessage(m.Inner)
+		n += 1 + codec.SizeBytes(m.Inner.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Tree) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -112,34 +111,39 @@ func (m *Tree) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Left != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Left)
+		at := len(b) + 1
+		b = m.Left.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Children) > 0 {
 		for _, v := range m.Children {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.Named) > 0 {
-		b = codec.AppendMap[codec.String, codec.Sub[Tree, *Tree]](e, b, 34, m.Named)
+		b = codec.AppendMap[codec.String, codec.Sub[Tree, *Tree]](e, b, 4<<3|codec.WireBytes, m.Named)
 	}
 	if m.Inner != nil {
-		b = e.AppendMessage(append(b, 0x2a), m.Inner)
+		at := len(b) + 1
+		b = m.Inner.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Tree) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Tree) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Tree) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
@@ -152,13 +156,13 @@ func (m *Tree) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 5<<3 | codec.WireBytes: // inner
 			m.Inner, pos = codec.ReadMessage(d, b, pos, m.Inner)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -223,10 +227,7 @@ func (m *Tree_Inner) GetDeeper() *Tree_Inner_Deeper {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Tree_Inner) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Tree_Inner) SizeFields(e *codec.Encoder) int {
+func (m *Tree_Inner) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -244,7 +245,7 @@ func (m *Tree_Inner) SizeFields(e *codec.Encoder) int {
 func (m *Tree_Inner) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -253,36 +254,38 @@ func (m *Tree_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Kind != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Kind))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Kind))
 	}
 	if m.Deeper != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Deeper)
+		at := len(b) + 1
+		b = m.Deeper.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Tree_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Tree_Inner) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Tree_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // kind
-			m.Kind, pos = codec.ReadEnum[Tree_Inner_Kind](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Kind, pos = Tree_Inner_Kind(v), end
 		case 2<<3 | codec.WireBytes: // deeper
 			m.Deeper, pos = codec.ReadMessage(d, b, pos, m.Deeper)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -371,10 +374,7 @@ func (m *Tree_Inner_Deeper) GetData() []byte {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Tree_Inner_Deeper) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Tree_Inner_Deeper) SizeFields(e *codec.Encoder) int {
+func (m *Tree_Inner_Deeper) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -389,7 +389,7 @@ func (m *Tree_Inner_Deeper) SizeFields(e *codec.Encoder) int {
 func (m *Tree_Inner_Deeper) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -398,31 +398,30 @@ func (m *Tree_Inner_Deeper) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(append(b, 0x0a), m.Data)
+		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Tree_Inner_Deeper) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Tree_Inner_Deeper) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Tree_Inner_Deeper) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -463,10 +462,7 @@ func (*Empty) ProtoMessage() {}
 func (*Empty) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{1} }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Empty) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Empty) SizeFields(e *codec.Encoder) int {
+func (m *Empty) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -477,7 +473,7 @@ func (m *Empty) SizeFields(e *codec.Encoder) int {
 func (m *Empty) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -485,27 +481,26 @@ func (m *Empty) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Empty) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Empty) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Empty) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -641,56 +636,55 @@ func (m *Maps) GetStrings() map[string]uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Maps) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Maps) SizeFields(e *codec.Encoder) int {
+func (m *Maps) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Int32S) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.String](e, 1, m.Int32S)
+		n += codec.SizeMap[codec.Int32, codec.String](1, m.Int32S)
 	}
 	if len(m.Int64S) > 0 {
-		n += codec.SizeMap[codec.Int64, codec.Bytes](e, 1, m.Int64S)
+		n += codec.SizeMap[codec.Int64, codec.Bytes](1, m.Int64S)
 	}
 	if len(m.Uint32S) > 0 {
-		n += codec.SizeMap[codec.Uint32, codec.Bool](e, 1, m.Uint32S)
+		n += codec.SizeMap[codec.Uint32, codec.Bool](1, m.Uint32S)
 	}
 	if len(m.Uint64S) > 0 {
-		n += codec.SizeMap[codec.Uint64, codec.Double](e, 1, m.Uint64S)
+		n += codec.SizeMap[codec.Uint64, codec.Double](1, m.Uint64S)
 	}
 	if len(m.Sint32S) > 0 {
-		n += codec.SizeMap[codec.Sint32, codec.Float](e, 1, m.Sint32S)
+		n += codec.SizeMap[codec.Sint32, codec.Float](1, m.Sint32S)
 	}
 	if len(m.Sint64S) > 0 {
-		n += codec.SizeMap[codec.Sint64, codec.Sint64](e, 1, m.Sint64S)
+		n += codec.SizeMap[codec.Sint64, codec.Sint64](1, m.Sint64S)
 	}
 	if len(m.Fixed32S) > 0 {
-		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](e, 1, m.Fixed32S)
+		n += codec.SizeMap[codec.Fixed32, codec.Fixed32](1, m.Fixed32S)
 	}
 	if len(m.Fixed64S) > 0 {
-		n += codec.SizeMap[codec.Fixed64, codec.Sfixed64](e, 1, m.Fixed64S)
+		n += codec.SizeMap[codec.Fixed64, codec.Sfixed64](1, m.Fixed64S)
 	}
 	if len(m.Sfixed32S) > 0 {
-		n += codec.SizeMap[codec.Sfixed32, codec.Enum[Tree_Inner_Kind]](e, 1, m.Sfixed32S)
+		n += codec.SizeMap[codec.Sfixed32, codec.Enum[Tree_Inner_Kind]](1, m.Sfixed32S)
 	}
 	if len(m.Sfixed64S) > 0 {
-		n += codec.SizeMap[codec.Sfixed64, codec.Sub[Empty, *Empty]](e, 1, m.Sfixed64S)
+		n += codec.SizeMap[codec.Sfixed64, codec.Sub[Empty, *Empty]](1, m.Sfixed64S)
 	}
 	if len(m.Bools) > 0 {
-		n += codec.SizeMap[codec.Bool, codec.Int32](e, 1, m.Bools)
+		n += codec.SizeMap[codec.Bool, codec.Int32](1, m.Bools)
 	}
 	if len(m.Strings) > 0 {
-		n += codec.SizeMap[codec.String, codec.Uint64](e, 1, m.Strings)
+		n += codec.SizeMap[codec.String, codec.Uint64](1, m.Strings)
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Maps) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -699,53 +693,52 @@ func (m *Maps) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Int32S) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.String](e, b, 10, m.Int32S)
+		b = codec.AppendMap[codec.Int32, codec.String](e, b, 1<<3|codec.WireBytes, m.Int32S)
 	}
 	if len(m.Int64S) > 0 {
-		b = codec.AppendMap[codec.Int64, codec.Bytes](e, b, 18, m.Int64S)
+		b = codec.AppendMap[codec.Int64, codec.Bytes](e, b, 2<<3|codec.WireBytes, m.Int64S)
 	}
 	if len(m.Uint32S) > 0 {
-		b = codec.AppendMap[codec.Uint32, codec.Bool](e, b, 26, m.Uint32S)
+		b = codec.AppendMap[codec.Uint32, codec.Bool](e, b, 3<<3|codec.WireBytes, m.Uint32S)
 	}
 	if len(m.Uint64S) > 0 {
-		b = codec.AppendMap[codec.Uint64, codec.Double](e, b, 34, m.Uint64S)
+		b = codec.AppendMap[codec.Uint64, codec.Double](e, b, 4<<3|codec.WireBytes, m.Uint64S)
 	}
 	if len(m.Sint32S) > 0 {
-		b = codec.AppendMap[codec.Sint32, codec.Float](e, b, 42, m.Sint32S)
+		b = codec.AppendMap[codec.Sint32, codec.Float](e, b, 5<<3|codec.WireBytes, m.Sint32S)
 	}
 	if len(m.Sint64S) > 0 {
-		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 50, m.Sint64S)
+		b = codec.AppendMap[codec.Sint64, codec.Sint64](e, b, 6<<3|codec.WireBytes, m.Sint64S)
 	}
 	if len(m.Fixed32S) > 0 {
-		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 58, m.Fixed32S)
+		b = codec.AppendMap[codec.Fixed32, codec.Fixed32](e, b, 7<<3|codec.WireBytes, m.Fixed32S)
 	}
 	if len(m.Fixed64S) > 0 {
-		b = codec.AppendMap[codec.Fixed64, codec.Sfixed64](e, b, 66, m.Fixed64S)
+		b = codec.AppendMap[codec.Fixed64, codec.Sfixed64](e, b, 8<<3|codec.WireBytes, m.Fixed64S)
 	}
 	if len(m.Sfixed32S) > 0 {
-		b = codec.AppendMap[codec.Sfixed32, codec.Enum[Tree_Inner_Kind]](e, b, 74, m.Sfixed32S)
+		b = codec.AppendMap[codec.Sfixed32, codec.Enum[Tree_Inner_Kind]](e, b, 9<<3|codec.WireBytes, m.Sfixed32S)
 	}
 	if len(m.Sfixed64S) > 0 {
-		b = codec.AppendMap[codec.Sfixed64, codec.Sub[Empty, *Empty]](e, b, 82, m.Sfixed64S)
+		b = codec.AppendMap[codec.Sfixed64, codec.Sub[Empty, *Empty]](e, b, 10<<3|codec.WireBytes, m.Sfixed64S)
 	}
 	if len(m.Bools) > 0 {
-		b = codec.AppendMap[codec.Bool, codec.Int32](e, b, 90, m.Bools)
+		b = codec.AppendMap[codec.Bool, codec.Int32](e, b, 11<<3|codec.WireBytes, m.Bools)
 	}
 	if len(m.Strings) > 0 {
-		b = codec.AppendMap[codec.String, codec.Uint64](e, b, 98, m.Strings)
+		b = codec.AppendMap[codec.String, codec.Uint64](e, b, 12<<3|codec.WireBytes, m.Strings)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Maps) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Maps) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Maps) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // int32s
 			m.Int32S, pos = codec.ReadMap[codec.Int32, codec.String](d, b, pos, m.Int32S)
@@ -772,13 +765,13 @@ func (m *Maps) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 12<<3 | codec.WireBytes: // strings
 			m.Strings, pos = codec.ReadMap[codec.String, codec.Uint64](d, b, pos, m.Strings)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -954,10 +947,7 @@ func (m *Choice) GetTwo() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Choice) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Choice) SizeFields(e *codec.Encoder) int {
+func (m *Choice) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -973,7 +963,7 @@ func (m *Choice) SizeFields(e *codec.Encoder) int {
 	case *Choice_Data:
 		n += 1 + codec.SizeBytes(len(x.Data))
 	case *Choice_Tree:
-		n += 1 + e.SizeMessage(x.Tree)
+		n += 1 + codec.SizeBytes(x.Tree.Size())
 	case *Choice_Enumerated:
 		n += 1 + codec.SizeVarint(uint64(x.Enumerated))
 	case *Choice_Ratio:
@@ -994,7 +984,9 @@ func (m *Choice) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Choice) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1003,101 +995,108 @@ func (m *Choice) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Before != "" {
-		b = e.AppendString(append(b, 0x0a), m.Before)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Before)
 	}
 	switch x := m.Kind.(type) {
 	case *Choice_Text:
-		b = e.AppendString(append(b, 0x12), x.Text)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, x.Text)
 	case *Choice_Number:
-		b = codec.AppendVarint(append(b, 0x18), uint64(x.Number))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(x.Number))
 	case *Choice_Data:
-		b = codec.AppendBytes(append(b, 0x22), x.Data)
+		b = codec.AppendBytes(b, 4<<3|codec.WireBytes, x.Data)
 	case *Choice_Tree:
-		b = e.AppendMessage(append(b, 0x2a), x.Tree)
+		at := len(b) + 1
+		b = x.Tree.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *Choice_Enumerated:
-		b = codec.AppendVarint(append(b, 0x30), uint64(x.Enumerated))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, uint64(x.Enumerated))
 	case *Choice_Ratio:
-		b = codec.AppendDouble(append(b, 0x39), x.Ratio)
+		b = codec.AppendFixed64(b, 7<<3|codec.WireFixed64, math.Float64bits(x.Ratio))
 	case *Choice_Flag:
-		b = codec.AppendBool(append(b, 0x40), x.Flag)
+		b = codec.AppendBool(b, 8<<3|codec.WireVarint, x.Flag)
 	case *Choice_Nothing:
-		b = e.AppendLeaf(append(b, 0x4a), x.Nothing)
+		at := len(b) + 1
+		b = x.Nothing.AppendFields(e, codec.OpenLeaf(b, 9<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	switch x := m.Other.(type) {
 	case *Choice_One:
-		b = codec.AppendVarint(append(b, 0x50), uint64(x.One))
+		b = codec.AppendVarint(b, 10<<3|codec.WireVarint, uint64(x.One))
 	case *Choice_Two:
-		b = codec.AppendFixed64(append(b, 0x59), x.Two)
+		b = codec.AppendFixed64(b, 11<<3|codec.WireFixed64, x.Two)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Choice) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Choice) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Choice) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // before
 			m.Before, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // text
-			x := new(Choice_Text)
+			x := codec.New[Choice_Text](d)
 			x.Text, pos = d.ReadString(b, pos)
 			m.Kind = x
 		case 3<<3 | codec.WireVarint: // number
-			x := new(Choice_Number)
-			x.Number, pos = codec.ReadInt64(b, pos)
+			x := codec.New[Choice_Number](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Number, pos = int64(v), end
 			m.Kind = x
 		case 4<<3 | codec.WireBytes: // data
-			x := new(Choice_Data)
+			x := codec.New[Choice_Data](d)
 			x.Data, pos = d.ReadPresentBytes(b, pos)
 			m.Kind = x
 		case 5<<3 | codec.WireBytes: // tree
 			x, ok := m.Kind.(*Choice_Tree)
 			if !ok {
-				x = new(Choice_Tree)
+				x = codec.New[Choice_Tree](d)
 				m.Kind = x
 			}
 			x.Tree, pos = codec.ReadMessage(d, b, pos, x.Tree)
 		case 6<<3 | codec.WireVarint: // enumerated
-			x := new(Choice_Enumerated)
-			x.Enumerated, pos = codec.ReadEnum[Tree_Inner_Kind](b, pos)
+			x := codec.New[Choice_Enumerated](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Enumerated, pos = Tree_Inner_Kind(v), end
 			m.Kind = x
 		case 7<<3 | codec.WireFixed64: // ratio
-			x := new(Choice_Ratio)
+			x := codec.New[Choice_Ratio](d)
 			x.Ratio, pos = codec.ReadDouble(b, pos)
 			m.Kind = x
 		case 8<<3 | codec.WireVarint: // flag
-			x := new(Choice_Flag)
-			x.Flag, pos = codec.ReadBool(b, pos)
+			x := codec.New[Choice_Flag](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Flag, pos = v != 0, end
 			m.Kind = x
 		case 9<<3 | codec.WireBytes: // nothing
 			x, ok := m.Kind.(*Choice_Nothing)
 			if !ok {
-				x = new(Choice_Nothing)
+				x = codec.New[Choice_Nothing](d)
 				m.Kind = x
 			}
 			x.Nothing, pos = codec.ReadMessage(d, b, pos, x.Nothing)
 		case 10<<3 | codec.WireVarint: // one
-			x := new(Choice_One)
-			x.One, pos = codec.ReadUint32(b, pos)
+			x := codec.New[Choice_One](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.One, pos = uint32(v), end
 			m.Other = x
 		case 11<<3 | codec.WireFixed64: // two
-			x := new(Choice_Two)
+			x := codec.New[Choice_Two](d)
 			x.Two, pos = codec.ReadFixed64(b, pos)
 			m.Other = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1362,10 +1361,7 @@ func (m *WellKnown) GetNumbers() []*wkt.Int64Value {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *WellKnown) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *WellKnown) SizeFields(e *codec.Encoder) int {
+func (m *WellKnown) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1380,10 +1376,10 @@ func (m *WellKnown) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Any.Size())
 	}
 	if m.Data != nil {
-		n += 1 + e.SizeMessage(m.Data)
+		n += 1 + codec.SizeBytes(m.Data.Size())
 	}
 	if m.Value != nil {
-		n += 1 + e.SizeMessage(m.Value)
+		n += 1 + codec.SizeBytes(m.Value.Size())
 	}
 	if m.Mask != nil {
 		n += 1 + codec.SizeBytes(m.Mask.Size())
@@ -1392,9 +1388,8 @@ func (m *WellKnown) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Text.Size())
 	}
 	if len(m.Numbers) > 0 {
-		n += 1 * len(m.Numbers)
 		for _, v := range m.Numbers {
-			n += codec.SizeBytes(v.Size())
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	return n
@@ -1402,7 +1397,9 @@ func (m *WellKnown) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *WellKnown) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1411,43 +1408,58 @@ func (m *WellKnown) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.At != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.At)
+		at := len(b) + 1
+		b = m.At.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Span != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Span)
+		at := len(b) + 1
+		b = m.Span.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Any != nil {
-		b = e.AppendLeaf(append(b, 0x1a), m.Any)
+		at := len(b) + 1
+		b = m.Any.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Data != nil {
-		b = e.AppendMessage(append(b, 0x22), m.Data)
+		at := len(b) + 1
+		b = m.Data.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Value != nil {
-		b = e.AppendMessage(append(b, 0x2a), m.Value)
+		at := len(b) + 1
+		b = m.Value.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Mask != nil {
-		b = e.AppendLeaf(append(b, 0x32), m.Mask)
+		at := len(b) + 1
+		b = m.Mask.AppendFields(e, codec.OpenLeaf(b, 6<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Text != nil {
-		b = e.AppendLeaf(append(b, 0x3a), m.Text)
+		at := len(b) + 1
+		b = m.Text.AppendFields(e, codec.OpenLeaf(b, 7<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Numbers) > 0 {
 		for _, v := range m.Numbers {
-			b = e.AppendLeaf(append(b, 0x42), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, codec.OpenLeaf(b, 8<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *WellKnown) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *WellKnown) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *WellKnown) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // at
 			m.At, pos = codec.ReadMessage(d, b, pos, m.At)
@@ -1466,13 +1478,13 @@ func (m *WellKnown) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 8<<3 | codec.WireBytes: // numbers
 			m.Numbers, pos = codec.ReadMessages(d, tag, b, pos, m.Numbers)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

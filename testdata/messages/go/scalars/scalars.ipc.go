@@ -201,18 +201,15 @@ func (m *Singular) GetColor() Color {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Singular) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Singular) SizeFields(e *codec.Encoder) int {
+func (m *Singular) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.ADouble != 0 || math.Signbit(m.ADouble) {
+	if math.Float64bits(m.ADouble) != 0 {
 		n += 9
 	}
-	if m.AFloat != 0 || math.Signbit(float64(m.AFloat)) {
+	if math.Float32bits(m.AFloat) != 0 {
 		n += 5
 	}
 	if m.AnInt32 != 0 {
@@ -264,7 +261,7 @@ func (m *Singular) SizeFields(e *codec.Encoder) int {
 func (m *Singular) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -272,83 +269,87 @@ func (m *Singular) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.ADouble != 0 || math.Signbit(m.ADouble) {
-		b = codec.AppendDouble(append(b, 0x09), m.ADouble)
+	if math.Float64bits(m.ADouble) != 0 {
+		b = codec.AppendFixed64(b, 1<<3|codec.WireFixed64, math.Float64bits(m.ADouble))
 	}
-	if m.AFloat != 0 || math.Signbit(float64(m.AFloat)) {
-		b = codec.AppendFloat(append(b, 0x15), m.AFloat)
+	if math.Float32bits(m.AFloat) != 0 {
+		b = codec.AppendFixed32(b, 2<<3|codec.WireFixed32, math.Float32bits(m.AFloat))
 	}
 	if m.AnInt32 != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.AnInt32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.AnInt32))
 	}
 	if m.AnInt64 != 0 {
-		b = codec.AppendVarint(append(b, 0x20), uint64(m.AnInt64))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(m.AnInt64))
 	}
 	if m.AUint32 != 0 {
-		b = codec.AppendVarint(append(b, 0x28), uint64(m.AUint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(m.AUint32))
 	}
 	if m.AUint64 != 0 {
-		b = codec.AppendVarint(append(b, 0x30), m.AUint64)
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, m.AUint64)
 	}
 	if m.ASint32 != 0 {
-		b = codec.AppendVarint(append(b, 0x38), codec.Zigzag32(m.ASint32))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, codec.Zigzag32(m.ASint32))
 	}
 	if m.ASint64 != 0 {
-		b = codec.AppendVarint(append(b, 0x40), codec.Zigzag64(m.ASint64))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, codec.Zigzag64(m.ASint64))
 	}
 	if m.AFixed32 != 0 {
-		b = codec.AppendFixed32(append(b, 0x4d), m.AFixed32)
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, m.AFixed32)
 	}
 	if m.AFixed64 != 0 {
-		b = codec.AppendFixed64(append(b, 0x51), m.AFixed64)
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, m.AFixed64)
 	}
 	if m.ASfixed32 != 0 {
-		b = codec.AppendFixed32(append(b, 0x5d), uint32(m.ASfixed32))
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, uint32(m.ASfixed32))
 	}
 	if m.ASfixed64 != 0 {
-		b = codec.AppendFixed64(append(b, 0x61), uint64(m.ASfixed64))
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, uint64(m.ASfixed64))
 	}
 	if m.ABool {
-		b = codec.AppendBool(append(b, 0x68), m.ABool)
+		b = codec.AppendVarint(b, 13<<3|codec.WireVarint, 1)
 	}
 	if m.AString != "" {
-		b = e.AppendString(append(b, 0x72), m.AString)
+		b = e.AppendString(b, 14<<3|codec.WireBytes, m.AString)
 	}
 	if len(m.SomeBytes) > 0 {
-		b = codec.AppendBytes(append(b, 0x7a), m.SomeBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
 	}
 	if m.Color != 0 {
-		b = codec.AppendVarint(append(b, 0x80, 0x01), uint64(m.Color))
+		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(m.Color))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Singular) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Singular) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Singular) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // a_double
 			m.ADouble, pos = codec.ReadDouble(b, pos)
 		case 2<<3 | codec.WireFixed32: // a_float
 			m.AFloat, pos = codec.ReadFloat(b, pos)
 		case 3<<3 | codec.WireVarint: // an_int32
-			m.AnInt32, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.AnInt32, pos = int32(v), end
 		case 4<<3 | codec.WireVarint: // an_int64
-			m.AnInt64, pos = codec.ReadInt64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.AnInt64, pos = int64(v), end
 		case 5<<3 | codec.WireVarint: // a_uint32
-			m.AUint32, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.AUint32, pos = uint32(v), end
 		case 6<<3 | codec.WireVarint: // a_uint64
-			m.AUint64, pos = codec.ReadUint64(b, pos)
+			m.AUint64, pos = codec.ReadVarint(b, pos)
 		case 7<<3 | codec.WireVarint: // a_sint32
-			m.ASint32, pos = codec.ReadSint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.ASint32, pos = codec.Unzigzag32(v), end
 		case 8<<3 | codec.WireVarint: // a_sint64
-			m.ASint64, pos = codec.ReadSint64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.ASint64, pos = codec.Unzigzag64(v), end
 		case 9<<3 | codec.WireFixed32: // a_fixed32
 			m.AFixed32, pos = codec.ReadFixed32(b, pos)
 		case 10<<3 | codec.WireFixed64: // a_fixed64
@@ -358,21 +359,23 @@ func (m *Singular) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 12<<3 | codec.WireFixed64: // a_sfixed64
 			m.ASfixed64, pos = codec.ReadSfixed64(b, pos)
 		case 13<<3 | codec.WireVarint: // a_bool
-			m.ABool, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.ABool, pos = v != 0, end
 		case 14<<3 | codec.WireBytes: // a_string
 			m.AString, pos = d.ReadString(b, pos)
 		case 15<<3 | codec.WireBytes: // some_bytes
 			m.SomeBytes, pos = d.ReadBytes(b, pos)
 		case 16<<3 | codec.WireVarint: // color
-			m.Color, pos = codec.ReadEnum[Color](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Color, pos = Color(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -557,10 +560,7 @@ func (m *Optional) GetColor() Color {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Optional) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Optional) SizeFields(e *codec.Encoder) int {
+func (m *Optional) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -620,7 +620,7 @@ func (m *Optional) SizeFields(e *codec.Encoder) int {
 func (m *Optional) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -629,136 +629,120 @@ func (m *Optional) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.ADouble != nil {
-		b = codec.AppendDouble(append(b, 0x09), *m.ADouble)
+		b = codec.AppendFixed64(b, 1<<3|codec.WireFixed64, math.Float64bits(*m.ADouble))
 	}
 	if m.AFloat != nil {
-		b = codec.AppendFloat(append(b, 0x15), *m.AFloat)
+		b = codec.AppendFixed32(b, 2<<3|codec.WireFixed32, math.Float32bits(*m.AFloat))
 	}
 	if m.AnInt32 != nil {
-		b = codec.AppendVarint(append(b, 0x18), uint64(*m.AnInt32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.AnInt32))
 	}
 	if m.AnInt64 != nil {
-		b = codec.AppendVarint(append(b, 0x20), uint64(*m.AnInt64))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.AnInt64))
 	}
 	if m.AUint32 != nil {
-		b = codec.AppendVarint(append(b, 0x28), uint64(*m.AUint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.AUint32))
 	}
 	if m.AUint64 != nil {
-		b = codec.AppendVarint(append(b, 0x30), *m.AUint64)
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, *m.AUint64)
 	}
 	if m.ASint32 != nil {
-		b = codec.AppendVarint(append(b, 0x38), codec.Zigzag32(*m.ASint32))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, codec.Zigzag32(*m.ASint32))
 	}
 	if m.ASint64 != nil {
-		b = codec.AppendVarint(append(b, 0x40), codec.Zigzag64(*m.ASint64))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, codec.Zigzag64(*m.ASint64))
 	}
 	if m.AFixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x4d), *m.AFixed32)
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, *m.AFixed32)
 	}
 	if m.AFixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x51), *m.AFixed64)
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, *m.AFixed64)
 	}
 	if m.ASfixed32 != nil {
-		b = codec.AppendFixed32(append(b, 0x5d), uint32(*m.ASfixed32))
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, uint32(*m.ASfixed32))
 	}
 	if m.ASfixed64 != nil {
-		b = codec.AppendFixed64(append(b, 0x61), uint64(*m.ASfixed64))
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, uint64(*m.ASfixed64))
 	}
 	if m.ABool != nil {
-		b = codec.AppendBool(append(b, 0x68), *m.ABool)
+		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.ABool)
 	}
 	if m.AString != nil {
-		b = e.AppendString(append(b, 0x72), *m.AString)
+		b = e.AppendString(b, 14<<3|codec.WireBytes, *m.AString)
 	}
 	if m.SomeBytes != nil {
-		b = codec.AppendBytes(append(b, 0x7a), m.SomeBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
 	}
 	if m.Color != nil {
-		b = codec.AppendVarint(append(b, 0x80, 0x01), uint64(*m.Color))
+		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(*m.Color))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Optional) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Optional) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Optional) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // a_double
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.ADouble = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.ADouble, pos = d.NewFloat64(v), end
 		case 2<<3 | codec.WireFixed32: // a_float
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.AFloat = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.AFloat, pos = d.NewFloat32(v), end
 		case 3<<3 | codec.WireVarint: // an_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.AnInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.AnInt32, pos = d.NewInt32(int32(v)), end
 		case 4<<3 | codec.WireVarint: // an_int64
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.AnInt64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.AnInt64, pos = d.NewInt64(int64(v)), end
 		case 5<<3 | codec.WireVarint: // a_uint32
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.AUint32 = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.AUint32, pos = d.NewUint32(uint32(v)), end
 		case 6<<3 | codec.WireVarint: // a_uint64
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.AUint64 = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.AUint64, pos = d.NewUint64(v), end
 		case 7<<3 | codec.WireVarint: // a_sint32
-			var v int32
-			v, pos = codec.ReadSint32(b, pos)
-			m.ASint32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.ASint32, pos = d.NewInt32(codec.Unzigzag32(v)), end
 		case 8<<3 | codec.WireVarint: // a_sint64
-			var v int64
-			v, pos = codec.ReadSint64(b, pos)
-			m.ASint64 = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.ASint64, pos = d.NewInt64(codec.Unzigzag64(v)), end
 		case 9<<3 | codec.WireFixed32: // a_fixed32
-			var v uint32
-			v, pos = codec.ReadFixed32(b, pos)
-			m.AFixed32 = d.NewUint32(v)
+			v, end := codec.ReadFixed32(b, pos)
+			m.AFixed32, pos = d.NewUint32(v), end
 		case 10<<3 | codec.WireFixed64: // a_fixed64
-			var v uint64
-			v, pos = codec.ReadFixed64(b, pos)
-			m.AFixed64 = d.NewUint64(v)
+			v, end := codec.ReadFixed64(b, pos)
+			m.AFixed64, pos = d.NewUint64(v), end
 		case 11<<3 | codec.WireFixed32: // a_sfixed32
-			var v int32
-			v, pos = codec.ReadSfixed32(b, pos)
-			m.ASfixed32 = d.NewInt32(v)
+			v, end := codec.ReadSfixed32(b, pos)
+			m.ASfixed32, pos = d.NewInt32(v), end
 		case 12<<3 | codec.WireFixed64: // a_sfixed64
-			var v int64
-			v, pos = codec.ReadSfixed64(b, pos)
-			m.ASfixed64 = d.NewInt64(v)
+			v, end := codec.ReadSfixed64(b, pos)
+			m.ASfixed64, pos = d.NewInt64(v), end
 		case 13<<3 | codec.WireVarint: // a_bool
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.ABool = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.ABool, pos = d.NewBool(v != 0), end
 		case 14<<3 | codec.WireBytes: // a_string
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.AString = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.AString, pos = d.NewString(v), end
 		case 15<<3 | codec.WireBytes: // some_bytes
 			m.SomeBytes, pos = d.ReadPresentBytes(b, pos)
 		case 16<<3 | codec.WireVarint: // color
-			var v Color
-			v, pos = codec.ReadEnum[Color](b, pos)
-			m.Color = (*Color)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Color, pos = (*Color)(d.NewInt32(int32(v))), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -974,10 +958,7 @@ func (m *Repeated) GetUnpackedFixed() []uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Repeated) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Repeated) SizeFields(e *codec.Encoder) int {
+func (m *Repeated) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1022,24 +1003,21 @@ func (m *Repeated) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Bools))
 	}
 	if len(m.Strings) > 0 {
-		n += 1 * len(m.Strings)
 		for _, v := range m.Strings {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.Blobs) > 0 {
-		n += 1 * len(m.Blobs)
 		for _, v := range m.Blobs {
-			n += codec.SizeBytes(len(v))
+			n += 1 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.Colors) > 0 {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.Colors))
 	}
 	if len(m.Unpacked) > 0 {
-		n += 2 * len(m.Unpacked)
 		for _, v := range m.Unpacked {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.UnpackedFixed) > 0 {
@@ -1052,7 +1030,7 @@ func (m *Repeated) SizeFields(e *codec.Encoder) int {
 func (m *Repeated) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1061,132 +1039,131 @@ func (m *Repeated) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Doubles) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x0a), m.Doubles)
+		b = codec.AppendPackedFixed(b, 1<<3|codec.WireBytes, m.Doubles)
 	}
 	if len(m.Floats) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x12), m.Floats)
+		b = codec.AppendPackedFixed(b, 2<<3|codec.WireBytes, m.Floats)
 	}
 	if len(m.Int32S) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x1a), m.Int32S)
+		b = codec.AppendPackedVarint(b, 3<<3|codec.WireBytes, m.Int32S)
 	}
 	if len(m.Int64S) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x22), m.Int64S)
+		b = codec.AppendPackedVarint(b, 4<<3|codec.WireBytes, m.Int64S)
 	}
 	if len(m.Uint32S) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x2a), m.Uint32S)
+		b = codec.AppendPackedVarint(b, 5<<3|codec.WireBytes, m.Uint32S)
 	}
 	if len(m.Uint64S) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x32), m.Uint64S)
+		b = codec.AppendPackedVarint(b, 6<<3|codec.WireBytes, m.Uint64S)
 	}
 	if len(m.Sint32S) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x3a), m.Sint32S)
+		b = codec.AppendPackedZigzag(b, 7<<3|codec.WireBytes, m.Sint32S)
 	}
 	if len(m.Sint64S) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x42), m.Sint64S)
+		b = codec.AppendPackedZigzag(b, 8<<3|codec.WireBytes, m.Sint64S)
 	}
 	if len(m.Fixed32S) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x4a), m.Fixed32S)
+		b = codec.AppendPackedFixed(b, 9<<3|codec.WireBytes, m.Fixed32S)
 	}
 	if len(m.Fixed64S) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x52), m.Fixed64S)
+		b = codec.AppendPackedFixed(b, 10<<3|codec.WireBytes, m.Fixed64S)
 	}
 	if len(m.Sfixed32S) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x5a), m.Sfixed32S)
+		b = codec.AppendPackedFixed(b, 11<<3|codec.WireBytes, m.Sfixed32S)
 	}
 	if len(m.Sfixed64S) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x62), m.Sfixed64S)
+		b = codec.AppendPackedFixed(b, 12<<3|codec.WireBytes, m.Sfixed64S)
 	}
 	if len(m.Bools) > 0 {
-		b = codec.AppendPackedBool(append(b, 0x6a), m.Bools)
+		b = codec.AppendPackedBool(b, 13<<3|codec.WireBytes, m.Bools)
 	}
 	if len(m.Strings) > 0 {
 		for _, v := range m.Strings {
-			b = e.AppendString(append(b, 0x72), v)
+			b = e.AppendString(b, 14<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.Blobs) > 0 {
 		for _, v := range m.Blobs {
-			b = codec.AppendBytes(append(b, 0x7a), v)
+			b = codec.AppendBytes(b, 15<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.Colors) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x82, 0x01), m.Colors)
+		b = codec.AppendPackedVarint(b, 16<<3|codec.WireBytes, m.Colors)
 	}
 	if len(m.Unpacked) > 0 {
 		for _, v := range m.Unpacked {
-			b = codec.AppendVarint(append(b, 0x88, 0x01), uint64(v))
+			b = codec.AppendVarint(b, 17<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.UnpackedFixed) > 0 {
 		for _, v := range m.UnpackedFixed {
-			b = codec.AppendFixed64(append(b, 0xe1, 0x12), v)
+			b = codec.AppendFixed64(b, 300<<3|codec.WireFixed64, v)
 		}
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Repeated) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Repeated) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Repeated) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // doubles
 			m.Doubles, pos = codec.ReadPackedFixed(d, b, pos, m.Doubles)
 		case 1<<3 | codec.WireFixed64: // doubles
-			m.Doubles, pos = codec.ReadUnpacked(d, tag, b, pos, m.Doubles, codec.ReadDouble)
+			m.Doubles, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Doubles)
 		case 2<<3 | codec.WireBytes: // floats
 			m.Floats, pos = codec.ReadPackedFixed(d, b, pos, m.Floats)
 		case 2<<3 | codec.WireFixed32: // floats
-			m.Floats, pos = codec.ReadUnpacked(d, tag, b, pos, m.Floats, codec.ReadFloat)
+			m.Floats, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Floats)
 		case 3<<3 | codec.WireBytes: // int32s
 			m.Int32S, pos = codec.ReadPackedVarint(d, b, pos, m.Int32S)
 		case 3<<3 | codec.WireVarint: // int32s
-			m.Int32S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Int32S, codec.ReadInt32)
+			m.Int32S, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Int32S)
 		case 4<<3 | codec.WireBytes: // int64s
 			m.Int64S, pos = codec.ReadPackedVarint(d, b, pos, m.Int64S)
 		case 4<<3 | codec.WireVarint: // int64s
-			m.Int64S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Int64S, codec.ReadInt64)
+			m.Int64S, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Int64S)
 		case 5<<3 | codec.WireBytes: // uint32s
 			m.Uint32S, pos = codec.ReadPackedVarint(d, b, pos, m.Uint32S)
 		case 5<<3 | codec.WireVarint: // uint32s
-			m.Uint32S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Uint32S, codec.ReadUint32)
+			m.Uint32S, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Uint32S)
 		case 6<<3 | codec.WireBytes: // uint64s
 			m.Uint64S, pos = codec.ReadPackedVarint(d, b, pos, m.Uint64S)
 		case 6<<3 | codec.WireVarint: // uint64s
-			m.Uint64S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Uint64S, codec.ReadUint64)
+			m.Uint64S, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Uint64S)
 		case 7<<3 | codec.WireBytes: // sint32s
 			m.Sint32S, pos = codec.ReadPackedZigzag(d, b, pos, m.Sint32S)
 		case 7<<3 | codec.WireVarint: // sint32s
-			m.Sint32S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Sint32S, codec.ReadSint32)
+			m.Sint32S, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.Sint32S)
 		case 8<<3 | codec.WireBytes: // sint64s
 			m.Sint64S, pos = codec.ReadPackedZigzag(d, b, pos, m.Sint64S)
 		case 8<<3 | codec.WireVarint: // sint64s
-			m.Sint64S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Sint64S, codec.ReadSint64)
+			m.Sint64S, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.Sint64S)
 		case 9<<3 | codec.WireBytes: // fixed32s
 			m.Fixed32S, pos = codec.ReadPackedFixed(d, b, pos, m.Fixed32S)
 		case 9<<3 | codec.WireFixed32: // fixed32s
-			m.Fixed32S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Fixed32S, codec.ReadFixed32)
+			m.Fixed32S, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Fixed32S)
 		case 10<<3 | codec.WireBytes: // fixed64s
 			m.Fixed64S, pos = codec.ReadPackedFixed(d, b, pos, m.Fixed64S)
 		case 10<<3 | codec.WireFixed64: // fixed64s
-			m.Fixed64S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Fixed64S, codec.ReadFixed64)
+			m.Fixed64S, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Fixed64S)
 		case 11<<3 | codec.WireBytes: // sfixed32s
 			m.Sfixed32S, pos = codec.ReadPackedFixed(d, b, pos, m.Sfixed32S)
 		case 11<<3 | codec.WireFixed32: // sfixed32s
-			m.Sfixed32S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Sfixed32S, codec.ReadSfixed32)
+			m.Sfixed32S, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Sfixed32S)
 		case 12<<3 | codec.WireBytes: // sfixed64s
 			m.Sfixed64S, pos = codec.ReadPackedFixed(d, b, pos, m.Sfixed64S)
 		case 12<<3 | codec.WireFixed64: // sfixed64s
-			m.Sfixed64S, pos = codec.ReadUnpacked(d, tag, b, pos, m.Sfixed64S, codec.ReadSfixed64)
+			m.Sfixed64S, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Sfixed64S)
 		case 13<<3 | codec.WireBytes: // bools
 			m.Bools, pos = codec.ReadPackedBool(d, b, pos, m.Bools)
 		case 13<<3 | codec.WireVarint: // bools
-			m.Bools, pos = codec.ReadUnpacked(d, tag, b, pos, m.Bools, codec.ReadBool)
+			m.Bools, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.Bools)
 		case 14<<3 | codec.WireBytes: // strings
 			m.Strings, pos = d.ReadStrings(tag, b, pos, m.Strings)
 		case 15<<3 | codec.WireBytes: // blobs
@@ -1194,23 +1171,23 @@ func (m *Repeated) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 16<<3 | codec.WireBytes: // colors
 			m.Colors, pos = codec.ReadPackedVarint(d, b, pos, m.Colors)
 		case 16<<3 | codec.WireVarint: // colors
-			m.Colors, pos = codec.ReadUnpacked(d, tag, b, pos, m.Colors, codec.ReadEnum[Color])
+			m.Colors, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Colors)
 		case 17<<3 | codec.WireBytes: // unpacked
 			m.Unpacked, pos = codec.ReadPackedVarint(d, b, pos, m.Unpacked)
 		case 17<<3 | codec.WireVarint: // unpacked
-			m.Unpacked, pos = codec.ReadUnpacked(d, tag, b, pos, m.Unpacked, codec.ReadInt32)
+			m.Unpacked, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Unpacked)
 		case 300<<3 | codec.WireBytes: // unpacked_fixed
 			m.UnpackedFixed, pos = codec.ReadPackedFixed(d, b, pos, m.UnpackedFixed)
 		case 300<<3 | codec.WireFixed64: // unpacked_fixed
-			m.UnpackedFixed, pos = codec.ReadUnpacked(d, tag, b, pos, m.UnpackedFixed, codec.ReadFixed64)
+			m.UnpackedFixed, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.UnpackedFixed)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1310,10 +1287,7 @@ func (m *Strings) GetNumber() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Strings) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Strings) SizeFields(e *codec.Encoder) int {
+func (m *Strings) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1334,7 +1308,7 @@ func (m *Strings) SizeFields(e *codec.Encoder) int {
 func (m *Strings) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1343,43 +1317,43 @@ func (m *Strings) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.One != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.One))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.One))
 	}
 	if len(m.Many) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0x12), m.Many)
+		b = codec.AppendPackedFixed(b, 2<<3|codec.WireBytes, m.Many)
 	}
 	if m.Number != 0 {
-		b = codec.AppendVarint(append(b, 0x18), m.Number)
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, m.Number)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Strings) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Strings) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Strings) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // one
-			m.One, pos = codec.ReadInt64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.One, pos = int64(v), end
 		case 2<<3 | codec.WireBytes: // many
 			m.Many, pos = codec.ReadPackedFixed(d, b, pos, m.Many)
 		case 2<<3 | codec.WireFixed64: // many
-			m.Many, pos = codec.ReadUnpacked(d, tag, b, pos, m.Many, codec.ReadFixed64)
+			m.Many, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.Many)
 		case 3<<3 | codec.WireVarint: // number
-			m.Number, pos = codec.ReadUint64(b, pos)
+			m.Number, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -274,10 +274,7 @@ func (m *Type) GetPos() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Type) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Type) SizeFields(e *codec.Encoder) int {
+func (m *Type) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -355,9 +352,8 @@ func (m *Type) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(len(m.X))
 	}
 	if len(m.Nil) > 0 {
-		n += 2 * len(m.Nil)
 		for _, v := range m.Nil {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if m.Pos != nil {
@@ -370,7 +366,7 @@ func (m *Type) SizeFields(e *codec.Encoder) int {
 func (m *Type) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -379,97 +375,96 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Reset_ != "" {
-		b = e.AppendString(append(b, 0x0a), m.Reset_)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Reset_)
 	}
 	if m.String_ != "" {
-		b = e.AppendString(append(b, 0x12), m.String_)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.String_)
 	}
 	if m.Size_ != "" {
-		b = e.AppendString(append(b, 0x1a), m.Size_)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, m.Size_)
 	}
 	if m.Func != "" {
-		b = e.AppendString(append(b, 0x22), m.Func)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.Func)
 	}
 	if m.Range != "" {
-		b = e.AppendString(append(b, 0x2a), m.Range)
+		b = e.AppendString(b, 5<<3|codec.WireBytes, m.Range)
 	}
 	if m.Clone_ != "" {
-		b = e.AppendString(append(b, 0x32), m.Clone_)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.Clone_)
 	}
 	if m.Equal_ != "" {
-		b = e.AppendString(append(b, 0x3a), m.Equal_)
+		b = e.AppendString(b, 7<<3|codec.WireBytes, m.Equal_)
 	}
 	if m.Unmarshal_ != "" {
-		b = e.AppendString(append(b, 0x42), m.Unmarshal_)
+		b = e.AppendString(b, 8<<3|codec.WireBytes, m.Unmarshal_)
 	}
 	if m.MarshalAppend_ != "" {
-		b = e.AppendString(append(b, 0x4a), m.MarshalAppend_)
+		b = e.AppendString(b, 9<<3|codec.WireBytes, m.MarshalAppend_)
 	}
 	if m.Descriptor_ != "" {
-		b = e.AppendString(append(b, 0x52), m.Descriptor_)
+		b = e.AppendString(b, 10<<3|codec.WireBytes, m.Descriptor_)
 	}
 	if m.UnknownFields != "" {
-		b = e.AppendString(append(b, 0x5a), m.UnknownFields)
+		b = e.AppendString(b, 11<<3|codec.WireBytes, m.UnknownFields)
 	}
 	if m.GetName != "" {
-		b = e.AppendString(append(b, 0x62), m.GetName)
+		b = e.AppendString(b, 12<<3|codec.WireBytes, m.GetName)
 	}
 	if m.Name_ != "" {
-		b = e.AppendString(append(b, 0x6a), m.Name_)
+		b = e.AppendString(b, 13<<3|codec.WireBytes, m.Name_)
 	}
 	if m.ProtoMessage_ != "" {
-		b = e.AppendString(append(b, 0x72), m.ProtoMessage_)
+		b = e.AppendString(b, 14<<3|codec.WireBytes, m.ProtoMessage_)
 	}
 	if m.XLeading != 0 {
-		b = codec.AppendVarint(append(b, 0x78), uint64(m.XLeading))
+		b = codec.AppendVarint(b, 15<<3|codec.WireVarint, uint64(m.XLeading))
 	}
 	if m.Trailing_ != 0 {
-		b = codec.AppendVarint(append(b, 0x80, 0x01), uint64(m.Trailing_))
+		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(m.Trailing_))
 	}
 	if m.Double_Under != 0 {
-		b = codec.AppendVarint(append(b, 0x88, 0x01), uint64(m.Double_Under))
+		b = codec.AppendVarint(b, 17<<3|codec.WireVarint, uint64(m.Double_Under))
 	}
 	if m.Digits1_2X != 0 {
-		b = codec.AppendVarint(append(b, 0x90, 0x01), uint64(m.Digits1_2X))
+		b = codec.AppendVarint(b, 18<<3|codec.WireVarint, uint64(m.Digits1_2X))
 	}
 	if m.HTTPServer != 0 {
-		b = codec.AppendVarint(append(b, 0x98, 0x01), uint64(m.HTTPServer))
+		b = codec.AppendVarint(b, 19<<3|codec.WireVarint, uint64(m.HTTPServer))
 	}
 	if m.MixedCase != 0 {
-		b = codec.AppendVarint(append(b, 0xa0, 0x01), uint64(m.MixedCase))
+		b = codec.AppendVarint(b, 20<<3|codec.WireVarint, uint64(m.MixedCase))
 	}
 	if m.Len != 0 {
-		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(m.Len))
+		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(m.Len))
 	}
 	if m.Error != 0 {
-		b = codec.AppendVarint(append(b, 0xb0, 0x01), uint64(m.Error))
+		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(m.Error))
 	}
 	if m.B {
-		b = codec.AppendBool(append(b, 0xb8, 0x01), m.B)
+		b = codec.AppendVarint(b, 23<<3|codec.WireVarint, 1)
 	}
 	if len(m.X) > 0 {
-		b = codec.AppendBytes(append(b, 0xc2, 0x01), m.X)
+		b = codec.AppendBytes(b, 24<<3|codec.WireBytes, m.X)
 	}
 	if len(m.Nil) > 0 {
 		for _, v := range m.Nil {
-			b = e.AppendString(append(b, 0xca, 0x01), v)
+			b = e.AppendString(b, 25<<3|codec.WireBytes, v)
 		}
 	}
 	if m.Pos != nil {
-		b = e.AppendString(append(b, 0xd2, 0x01), *m.Pos)
+		b = e.AppendString(b, 26<<3|codec.WireBytes, *m.Pos)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Type) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Type) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Type) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // reset
 			m.Reset_, pos = d.ReadString(b, pos)
@@ -500,39 +495,47 @@ func (m *Type) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 14<<3 | codec.WireBytes: // proto_message
 			m.ProtoMessage_, pos = d.ReadString(b, pos)
 		case 15<<3 | codec.WireVarint: // _leading
-			m.XLeading, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.XLeading, pos = int32(v), end
 		case 16<<3 | codec.WireVarint: // trailing_
-			m.Trailing_, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Trailing_, pos = int32(v), end
 		case 17<<3 | codec.WireVarint: // double__under
-			m.Double_Under, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Double_Under, pos = int32(v), end
 		case 18<<3 | codec.WireVarint: // digits1_2x
-			m.Digits1_2X, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Digits1_2X, pos = int32(v), end
 		case 19<<3 | codec.WireVarint: // HTTPServer
-			m.HTTPServer, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.HTTPServer, pos = int32(v), end
 		case 20<<3 | codec.WireVarint: // mixedCase
-			m.MixedCase, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.MixedCase, pos = int32(v), end
 		case 21<<3 | codec.WireVarint: // len
-			m.Len, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Len, pos = int32(v), end
 		case 22<<3 | codec.WireVarint: // error
-			m.Error, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Error, pos = int32(v), end
 		case 23<<3 | codec.WireVarint: // b
-			m.B, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.B, pos = v != 0, end
 		case 24<<3 | codec.WireBytes: // x
 			m.X, pos = d.ReadBytes(b, pos)
 		case 25<<3 | codec.WireBytes: // nil
 			m.Nil, pos = d.ReadStrings(tag, b, pos, m.Nil)
 		case 26<<3 | codec.WireBytes: // pos
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.Pos = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.Pos, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -625,10 +628,7 @@ func (m *Same) GetGetFooBar__() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Same) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Same) SizeFields(e *codec.Encoder) int {
+func (m *Same) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -649,7 +649,7 @@ func (m *Same) SizeFields(e *codec.Encoder) int {
 func (m *Same) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -658,26 +658,25 @@ func (m *Same) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.FooBar != "" {
-		b = e.AppendString(append(b, 0x0a), m.FooBar)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.FooBar)
 	}
 	if m.FooBar_ != "" {
-		b = e.AppendString(append(b, 0x12), m.FooBar_)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.FooBar_)
 	}
 	if m.GetFooBar__ != "" {
-		b = e.AppendString(append(b, 0x1a), m.GetFooBar__)
+		b = e.AppendString(b, 3<<3|codec.WireBytes, m.GetFooBar__)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Same) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Same) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Same) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // foo_bar
 			m.FooBar, pos = d.ReadString(b, pos)
@@ -686,13 +685,13 @@ func (m *Same) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // get_foo_bar
 			m.GetFooBar__, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -743,10 +742,7 @@ func (m *Func) GetType() *Type {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Func) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Func) SizeFields(e *codec.Encoder) int {
+func (m *Func) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -761,7 +757,7 @@ func (m *Func) SizeFields(e *codec.Encoder) int {
 func (m *Func) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -770,31 +766,32 @@ func (m *Func) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Type != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Type)
+		at := len(b) + 1
+		b = m.Type.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Func) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Func) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Func) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // type
 			m.Type, pos = codec.ReadMessage(d, b, pos, m.Type)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -844,10 +841,7 @@ func (m *Error) GetError() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Error) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Error) SizeFields(e *codec.Encoder) int {
+func (m *Error) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -862,7 +856,7 @@ func (m *Error) SizeFields(e *codec.Encoder) int {
 func (m *Error) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -871,31 +865,30 @@ func (m *Error) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Error != "" {
-		b = e.AppendString(append(b, 0x0a), m.Error)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Error)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Error) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Error) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Error) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // error
 			m.Error, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -944,10 +937,7 @@ func (m *Any) GetError() *Error {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Any) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Any) SizeFields(e *codec.Encoder) int {
+func (m *Any) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -962,7 +952,7 @@ func (m *Any) SizeFields(e *codec.Encoder) int {
 func (m *Any) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -971,31 +961,32 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Error != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Error)
+		at := len(b) + 1
+		b = m.Error.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Any) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Any) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Any) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // error
 			m.Error, pos = codec.ReadMessage(d, b, pos, m.Error)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1075,10 +1066,7 @@ func (m *Outer) GetKindly() *Outer_Kindly {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Outer) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Outer) SizeFields(e *codec.Encoder) int {
+func (m *Outer) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1099,7 +1087,7 @@ func (m *Outer) SizeFields(e *codec.Encoder) int {
 func (m *Outer) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1108,48 +1096,51 @@ func (m *Outer) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Inner != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.Inner)
+		at := len(b) + 1
+		b = m.Inner.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	switch x := m.Kind.(type) {
 	case *Outer_KindText:
-		b = e.AppendString(append(b, 0x12), x.KindText)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, x.KindText)
 	case *Outer_Kindly_:
-		b = e.AppendLeaf(append(b, 0x1a), x.Kindly)
+		at := len(b) + 1
+		b = x.Kindly.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Outer) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Outer) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Outer) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // inner
 			m.Inner, pos = codec.ReadMessage(d, b, pos, m.Inner)
 		case 2<<3 | codec.WireBytes: // kind_text
-			x := new(Outer_KindText)
+			x := codec.New[Outer_KindText](d)
 			x.KindText, pos = d.ReadString(b, pos)
 			m.Kind = x
 		case 3<<3 | codec.WireBytes: // kindly
 			x, ok := m.Kind.(*Outer_Kindly_)
 			if !ok {
-				x = new(Outer_Kindly_)
+				x = codec.New[Outer_Kindly_](d)
 				m.Kind = x
 			}
 			x.Kindly, pos = codec.ReadMessage(d, b, pos, x.Kindly)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1230,10 +1221,7 @@ func (*Outer_Inner) ProtoMessage() {}
 func (*Outer_Inner) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{5, 0} }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Outer_Inner) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Outer_Inner) SizeFields(e *codec.Encoder) int {
+func (m *Outer_Inner) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1244,7 +1232,7 @@ func (m *Outer_Inner) SizeFields(e *codec.Encoder) int {
 func (m *Outer_Inner) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1252,27 +1240,26 @@ func (m *Outer_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Outer_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Outer_Inner) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Outer_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1311,10 +1298,7 @@ func (*Outer_Kindly) ProtoMessage() {}
 func (*Outer_Kindly) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{5, 1} }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Outer_Kindly) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Outer_Kindly) SizeFields(e *codec.Encoder) int {
+func (m *Outer_Kindly) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1325,7 +1309,7 @@ func (m *Outer_Kindly) SizeFields(e *codec.Encoder) int {
 func (m *Outer_Kindly) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1333,27 +1317,26 @@ func (m *Outer_Kindly) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Outer_Kindly) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Outer_Kindly) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Outer_Kindly) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1392,10 +1375,7 @@ func (*Outer_Other) ProtoMessage() {}
 func (*Outer_Other) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{6} }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Outer_Other) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Outer_Other) SizeFields(e *codec.Encoder) int {
+func (m *Outer_Other) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1406,7 +1386,7 @@ func (m *Outer_Other) SizeFields(e *codec.Encoder) int {
 func (m *Outer_Other) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1414,27 +1394,26 @@ func (m *Outer_Other) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Outer_Other) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Outer_Other) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Outer_Other) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -5,6 +5,7 @@ package choice
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
@@ -101,10 +102,7 @@ func (m *Fixed) GetLarge() float64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Fixed) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Fixed) SizeFields(e *codec.Encoder) int {
+func (m *Fixed) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -124,7 +122,7 @@ func (m *Fixed) SizeFields(e *codec.Encoder) int {
 func (m *Fixed) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -134,45 +132,45 @@ func (m *Fixed) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Kind.(type) {
 	case *Fixed_Yes:
-		b = codec.AppendBool(append(b, 0x08), x.Yes)
+		b = codec.AppendBool(b, 1<<3|codec.WireVarint, x.Yes)
 	case *Fixed_Small:
-		b = codec.AppendFixed32(append(b, 0x15), x.Small)
+		b = codec.AppendFixed32(b, 2<<3|codec.WireFixed32, x.Small)
 	case *Fixed_Large:
-		b = codec.AppendDouble(append(b, 0x19), x.Large)
+		b = codec.AppendFixed64(b, 3<<3|codec.WireFixed64, math.Float64bits(x.Large))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Fixed) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Fixed) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Fixed) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // yes
-			x := new(Fixed_Yes)
-			x.Yes, pos = codec.ReadBool(b, pos)
+			x := codec.New[Fixed_Yes](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Yes, pos = v != 0, end
 			m.Kind = x
 		case 2<<3 | codec.WireFixed32: // small
-			x := new(Fixed_Small)
+			x := codec.New[Fixed_Small](d)
 			x.Small, pos = codec.ReadFixed32(b, pos)
 			m.Kind = x
 		case 3<<3 | codec.WireFixed64: // large
-			x := new(Fixed_Large)
+			x := codec.New[Fixed_Large](d)
 			x.Large, pos = codec.ReadDouble(b, pos)
 			m.Kind = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -303,10 +301,7 @@ func (m *Single) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Single) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Single) SizeFields(e *codec.Encoder) int {
+func (m *Single) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -324,7 +319,7 @@ func (m *Single) SizeFields(e *codec.Encoder) int {
 func (m *Single) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -333,40 +328,40 @@ func (m *Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if x, ok := m.Only.(*Single_Yes); ok {
-		b = codec.AppendBool(append(b, 0x08), x.Yes)
+		b = codec.AppendBool(b, 1<<3|codec.WireVarint, x.Yes)
 	}
 	if x, ok := m.Text.(*Single_Name); ok {
-		b = codec.AppendRawString(append(b, 0x12), x.Name)
+		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, x.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Single) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Single) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // yes
-			x := new(Single_Yes)
-			x.Yes, pos = codec.ReadBool(b, pos)
+			x := codec.New[Single_Yes](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Yes, pos = v != 0, end
 			m.Only = x
 		case 2<<3 | codec.WireBytes: // name
-			x := new(Single_Name)
+			x := codec.New[Single_Name](d)
 			x.Name, pos = d.ReadRawString(b, pos)
 			m.Text = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -554,10 +549,7 @@ func (m *Split) GetColor() Color {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Split) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Split) SizeFields(e *codec.Encoder) int {
+func (m *Split) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -599,7 +591,7 @@ func (m *Split) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -608,96 +600,98 @@ func (m *Split) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if x, ok := m.Kind.(*Split_Yes); ok {
-		b = codec.AppendBool(append(b, 0x08), x.Yes)
+		b = codec.AppendBool(b, 1<<3|codec.WireVarint, x.Yes)
 	}
 	if m.Between != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.Between))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Between))
 	}
 	if x, ok := m.Kind.(*Split_Name); ok {
-		b = codec.AppendRawString(append(b, 0x1a), x.Name)
+		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, x.Name)
 	}
 	if m.Needed != nil {
-		b = codec.AppendRawString(append(b, 0x22), *m.Needed)
+		b = codec.AppendRawString(b, 4<<3|codec.WireBytes, *m.Needed)
 	}
 	if x, ok := m.Kind.(*Split_Number); ok {
-		b = codec.AppendFixed64(append(b, 0x29), uint64(x.Number))
+		b = codec.AppendFixed64(b, 5<<3|codec.WireFixed64, uint64(x.Number))
 	}
 	if x, ok := m.Other.(*Split_Data); ok {
-		b = codec.AppendBytes(append(b, 0x32), x.Data)
+		b = codec.AppendBytes(b, 6<<3|codec.WireBytes, x.Data)
 	}
 	if x, ok := m.Kind.(*Split_Fixed); ok {
-		b = e.AppendLeaf(append(b, 0x3a), x.Fixed)
+		at := len(b) + 1
+		b = x.Fixed.AppendFields(e, codec.OpenLeaf(b, 7<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	switch x := m.Other.(type) {
 	case *Split_Group_:
-		b = e.AppendLeafGroup(append(b, 0x43), x.Group, 8<<3|codec.WireEndGroup)
+		b = x.Group.AppendFields(e, codec.AppendTag(b, 8<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 8<<3|codec.WireEndGroup)
 	case *Split_Color:
-		b = codec.AppendVarint(append(b, 0x48), uint64(x.Color))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(x.Color))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Split) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Split) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Split) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // yes
-			x := new(Split_Yes)
-			x.Yes, pos = codec.ReadBool(b, pos)
+			x := codec.New[Split_Yes](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Yes, pos = v != 0, end
 			m.Kind = x
 		case 2<<3 | codec.WireVarint: // between
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Between = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Between, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireBytes: // name
-			x := new(Split_Name)
+			x := codec.New[Split_Name](d)
 			x.Name, pos = d.ReadRawString(b, pos)
 			m.Kind = x
 		case 4<<3 | codec.WireBytes: // needed
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Needed = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Needed, pos = d.NewString(v), end
 		case 5<<3 | codec.WireFixed64: // number
-			x := new(Split_Number)
+			x := codec.New[Split_Number](d)
 			x.Number, pos = codec.ReadSfixed64(b, pos)
 			m.Kind = x
 		case 6<<3 | codec.WireBytes: // data
-			x := new(Split_Data)
+			x := codec.New[Split_Data](d)
 			x.Data, pos = d.ReadPresentBytes(b, pos)
 			m.Other = x
 		case 7<<3 | codec.WireBytes: // fixed
 			x, ok := m.Kind.(*Split_Fixed)
 			if !ok {
-				x = new(Split_Fixed)
+				x = codec.New[Split_Fixed](d)
 				m.Kind = x
 			}
 			x.Fixed, pos = codec.ReadMessage(d, b, pos, x.Fixed)
 		case 8<<3 | codec.WireStartGroup: // group
 			x, ok := m.Other.(*Split_Group_)
 			if !ok {
-				x = new(Split_Group_)
+				x = codec.New[Split_Group_](d)
 				m.Other = x
 			}
 			x.Group, pos = codec.ReadGroup(d, tag, b, pos, x.Group)
 		case 9<<3 | codec.WireVarint: // color
-			x := new(Split_Color)
-			x.Color, pos = codec.ReadEnum[Color](b, pos)
+			x := codec.New[Split_Color](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.Color, pos = Color(v), end
 			m.Other = x
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -882,10 +876,7 @@ func (m *Split_Group) GetX() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Split_Group) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Split_Group) SizeFields(e *codec.Encoder) int {
+func (m *Split_Group) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -903,7 +894,7 @@ func (m *Split_Group) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -912,34 +903,32 @@ func (m *Split_Group) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.X != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.X))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.X))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Split_Group) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Split_Group) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Split_Group) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // x
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.X = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.X, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.

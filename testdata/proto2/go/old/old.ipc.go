@@ -242,10 +242,7 @@ func (m *Old) GetInners() map[int32]*Old_Inner {
 var Default_Old_Raw = []byte("\x01\"x")
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Old) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Old) SizeFields(e *codec.Encoder) int {
+func (m *Old) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -284,31 +281,28 @@ func (m *Old) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(*m.Small))
 	}
 	if len(m.Part) > 0 {
-		n += 2 * len(m.Part)
 		for _, v := range m.Part {
-			n += v.Size()
+			n += 2 + v.Size()
 		}
 	}
 	if m.Single != nil {
-		n += 2 + e.SizeGroup(m.Single)
+		n += 2 + m.Single.Size()
 	}
 	if len(m.Packed) > 0 {
 		n += 1 + codec.SizeBytes(codec.SizePackedVarint(m.Packed))
 	}
 	if len(m.Loose) > 0 {
-		n += 1 * len(m.Loose)
 		for _, v := range m.Loose {
-			n += codec.SizeVarint(uint64(v))
+			n += 1 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.Colors) > 0 {
-		n += 2 * len(m.Colors)
 		for _, v := range m.Colors {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.Inners) > 0 {
-		n += codec.SizeMap[codec.Int32, codec.Sub[Old_Inner, *Old_Inner]](e, 2, m.Inners)
+		n += codec.SizeMap[codec.Int32, codec.Sub[Old_Inner, *Old_Inner]](2, m.Inners)
 	}
 	switch x := m.Kind.(type) {
 	case *Old_A:
@@ -324,7 +318,9 @@ func (m *Old) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -333,124 +329,116 @@ func (m *Old) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Name)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Age != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.Age))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Age))
 	}
 	if m.Ratio != nil {
-		b = codec.AppendDouble(append(b, 0x19), *m.Ratio)
+		b = codec.AppendFixed64(b, 3<<3|codec.WireFixed64, math.Float64bits(*m.Ratio))
 	}
 	if m.Less != nil {
-		b = codec.AppendFloat(append(b, 0x25), *m.Less)
+		b = codec.AppendFixed32(b, 4<<3|codec.WireFixed32, math.Float32bits(*m.Less))
 	}
 	if m.Not != nil {
-		b = codec.AppendDouble(append(b, 0x29), *m.Not)
+		b = codec.AppendFixed64(b, 5<<3|codec.WireFixed64, math.Float64bits(*m.Not))
 	}
 	if m.Raw != nil {
-		b = codec.AppendBytes(append(b, 0x32), m.Raw)
+		b = codec.AppendBytes(b, 6<<3|codec.WireBytes, m.Raw)
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(append(b, 0x3a), *m.Text)
+		b = codec.AppendRawString(b, 7<<3|codec.WireBytes, *m.Text)
 	}
 	if m.Color != nil {
-		b = codec.AppendVarint(append(b, 0x40), uint64(*m.Color))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, uint64(*m.Color))
 	}
 	if m.On != nil {
-		b = codec.AppendBool(append(b, 0x48), *m.On)
+		b = codec.AppendBool(b, 9<<3|codec.WireVarint, *m.On)
 	}
 	if m.Big != nil {
-		b = codec.AppendVarint(append(b, 0x50), *m.Big)
+		b = codec.AppendVarint(b, 10<<3|codec.WireVarint, *m.Big)
 	}
 	if m.Small != nil {
-		b = codec.AppendVarint(append(b, 0x58), uint64(*m.Small))
+		b = codec.AppendVarint(b, 11<<3|codec.WireVarint, uint64(*m.Small))
 	}
 	if len(m.Part) > 0 {
 		for _, v := range m.Part {
-			b = e.AppendLeafGroup(append(b, 0x63), v, 12<<3|codec.WireEndGroup)
+			b = v.AppendFields(e, codec.AppendTag(b, 12<<3|codec.WireStartGroup))
+			b = codec.AppendTag(b, 12<<3|codec.WireEndGroup)
 		}
 	}
 	if m.Single != nil {
-		b = e.AppendGroup(append(b, 0x6b), m.Single, 13<<3|codec.WireEndGroup)
+		b = m.Single.AppendFields(e, codec.AppendTag(b, 13<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 13<<3|codec.WireEndGroup)
 	}
 	if len(m.Packed) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x72), m.Packed)
+		b = codec.AppendPackedVarint(b, 14<<3|codec.WireBytes, m.Packed)
 	}
 	if len(m.Loose) > 0 {
 		for _, v := range m.Loose {
-			b = codec.AppendVarint(append(b, 0x78), uint64(v))
+			b = codec.AppendVarint(b, 15<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.Colors) > 0 {
 		for _, v := range m.Colors {
-			b = codec.AppendVarint(append(b, 0x80, 0x01), uint64(v))
+			b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.Inners) > 0 {
-		b = codec.AppendMap[codec.Int32, codec.Sub[Old_Inner, *Old_Inner]](e, b, 138, m.Inners)
+		b = codec.AppendMap[codec.Int32, codec.Sub[Old_Inner, *Old_Inner]](e, b, 17<<3|codec.WireBytes, m.Inners)
 	}
 	switch x := m.Kind.(type) {
 	case *Old_A:
-		b = codec.AppendRawString(append(b, 0x92, 0x01), x.A)
+		b = codec.AppendRawString(b, 18<<3|codec.WireBytes, x.A)
 	case *Old_Inoneof:
-		b = e.AppendLeafGroup(append(b, 0x9b, 0x01), x.Inoneof, 19<<3|codec.WireEndGroup)
+		b = x.Inoneof.AppendFields(e, codec.AppendTag(b, 19<<3|codec.WireStartGroup))
+		b = codec.AppendTag(b, 19<<3|codec.WireEndGroup)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Old) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Old) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Old) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Name = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireVarint: // age
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.Age = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Age, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireFixed64: // ratio
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.Ratio = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.Ratio, pos = d.NewFloat64(v), end
 		case 4<<3 | codec.WireFixed32: // less
-			var v float32
-			v, pos = codec.ReadFloat(b, pos)
-			m.Less = d.NewFloat32(v)
+			v, end := codec.ReadFloat(b, pos)
+			m.Less, pos = d.NewFloat32(v), end
 		case 5<<3 | codec.WireFixed64: // not
-			var v float64
-			v, pos = codec.ReadDouble(b, pos)
-			m.Not = d.NewFloat64(v)
+			v, end := codec.ReadDouble(b, pos)
+			m.Not, pos = d.NewFloat64(v), end
 		case 6<<3 | codec.WireBytes: // raw
 			m.Raw, pos = d.ReadPresentBytes(b, pos)
 		case 7<<3 | codec.WireBytes: // text
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Text = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Text, pos = d.NewString(v), end
 		case 8<<3 | codec.WireVarint: // color
-			var v Color
-			v, pos = codec.ReadEnum[Color](b, pos)
-			m.Color = (*Color)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.Color, pos = (*Color)(d.NewInt32(int32(v))), end
 		case 9<<3 | codec.WireVarint: // on
-			var v bool
-			v, pos = codec.ReadBool(b, pos)
-			m.On = d.NewBool(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.On, pos = d.NewBool(v != 0), end
 		case 10<<3 | codec.WireVarint: // big
-			var v uint64
-			v, pos = codec.ReadUint64(b, pos)
-			m.Big = d.NewUint64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Big, pos = d.NewUint64(v), end
 		case 11<<3 | codec.WireVarint: // small
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.Small = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Small, pos = d.NewInt64(int64(v)), end
 		case 12<<3 | codec.WireStartGroup: // part
 			m.Part, pos = codec.ReadGroups(d, tag, b, pos, m.Part)
 		case 13<<3 | codec.WireStartGroup: // single
@@ -458,36 +446,36 @@ func (m *Old) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 14<<3 | codec.WireBytes: // packed
 			m.Packed, pos = codec.ReadPackedVarint(d, b, pos, m.Packed)
 		case 14<<3 | codec.WireVarint: // packed
-			m.Packed, pos = codec.ReadUnpacked(d, tag, b, pos, m.Packed, codec.ReadInt32)
+			m.Packed, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Packed)
 		case 15<<3 | codec.WireBytes: // loose
 			m.Loose, pos = codec.ReadPackedVarint(d, b, pos, m.Loose)
 		case 15<<3 | codec.WireVarint: // loose
-			m.Loose, pos = codec.ReadUnpacked(d, tag, b, pos, m.Loose, codec.ReadInt32)
+			m.Loose, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Loose)
 		case 16<<3 | codec.WireBytes: // colors
 			m.Colors, pos = codec.ReadPackedVarint(d, b, pos, m.Colors)
 		case 16<<3 | codec.WireVarint: // colors
-			m.Colors, pos = codec.ReadUnpacked(d, tag, b, pos, m.Colors, codec.ReadEnum[Color])
+			m.Colors, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Colors)
 		case 17<<3 | codec.WireBytes: // inners
 			m.Inners, pos = codec.ReadMap[codec.Int32, codec.Sub[Old_Inner, *Old_Inner]](d, b, pos, m.Inners)
 		case 18<<3 | codec.WireBytes: // a
-			x := new(Old_A)
+			x := codec.New[Old_A](d)
 			x.A, pos = d.ReadRawString(b, pos)
 			m.Kind = x
 		case 19<<3 | codec.WireStartGroup: // inoneof
 			x, ok := m.Kind.(*Old_Inoneof)
 			if !ok {
-				x = new(Old_Inoneof)
+				x = codec.New[Old_Inoneof](d)
 				m.Kind = x
 			}
 			x.Inoneof, pos = codec.ReadGroup(d, tag, b, pos, x.Inoneof)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -641,10 +629,7 @@ func (m *Old_Part) GetN() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Old_Part) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Old_Part) SizeFields(e *codec.Encoder) int {
+func (m *Old_Part) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -665,7 +650,7 @@ func (m *Old_Part) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -674,41 +659,38 @@ func (m *Old_Part) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Text)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	if m.N != nil {
-		b = codec.AppendVarint(append(b, 0x10), uint64(*m.N))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.N))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Old_Part) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Old_Part) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Old_Part) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Text = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Text, pos = d.NewString(v), end
 		case 2<<3 | codec.WireVarint: // n
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.N = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.N, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -771,16 +753,13 @@ func (m *Old_Single) GetOld() *Old {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Old_Single) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Old_Single) SizeFields(e *codec.Encoder) int {
+func (m *Old_Single) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if m.Old != nil {
-		n += 1 + e.SizeMessage(m.Old)
+		n += 1 + codec.SizeBytes(m.Old.Size())
 	}
 	return n
 }
@@ -790,7 +769,9 @@ func (m *Old_Single) MarshalAppend(b []byte) ([]byte, error) {
 	if !m.HasRequired() {
 		return b, codec.Missing(m)
 	}
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -799,32 +780,33 @@ func (m *Old_Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Old != nil {
-		b = e.AppendMessage(append(b, 0x0a), m.Old)
+		at := len(b) + 1
+		b = m.Old.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Old_Single) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Old_Single) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Old_Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // old
 			m.Old, pos = codec.ReadMessage(d, b, pos, m.Old)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -885,10 +867,7 @@ func (m *Old_InOneof) GetX() int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Old_InOneof) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Old_InOneof) SizeFields(e *codec.Encoder) int {
+func (m *Old_InOneof) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -903,7 +882,7 @@ func (m *Old_InOneof) SizeFields(e *codec.Encoder) int {
 func (m *Old_InOneof) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -912,33 +891,31 @@ func (m *Old_InOneof) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.X != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.X))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.X))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Old_InOneof) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Old_InOneof) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Old_InOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // x
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.X = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.X, pos = d.NewInt32(int32(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -988,10 +965,7 @@ func (m *Old_Inner) GetId() int64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Old_Inner) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Old_Inner) SizeFields(e *codec.Encoder) int {
+func (m *Old_Inner) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1009,7 +983,7 @@ func (m *Old_Inner) MarshalAppend(b []byte) ([]byte, error) {
 	}
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1018,34 +992,32 @@ func (m *Old_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Id != nil {
-		b = codec.AppendVarint(append(b, 0x08), uint64(*m.Id))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Id))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Old_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Old_Inner) DecodeFields(d *codec.Decoder, pos, end int) int {
+func (m *Old_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // id
-			var v int64
-			v, pos = codec.ReadInt64(b, pos)
-			m.Id = d.NewInt64(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.Id, pos = d.NewInt64(int64(v)), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1109,10 +1081,7 @@ func (m *Grouped) GetText() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Grouped) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Grouped) SizeFields(e *codec.Encoder) int {
+func (m *Grouped) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1127,7 +1096,7 @@ func (m *Grouped) SizeFields(e *codec.Encoder) int {
 func (m *Grouped) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1136,33 +1105,31 @@ func (m *Grouped) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Text)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Grouped) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Grouped) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Grouped) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Text = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Text, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1206,10 +1173,7 @@ func (*Set) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{2} }
 func (m *Set) ExtensionFields() *[]byte { return &m.unknownFields }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Set) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Set) SizeFields(e *codec.Encoder) int {
+func (m *Set) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1220,7 +1184,7 @@ func (m *Set) SizeFields(e *codec.Encoder) int {
 func (m *Set) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1228,27 +1192,26 @@ func (m *Set) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Set) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Set) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Set) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1296,10 +1259,7 @@ func (m *InSet) GetText() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *InSet) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *InSet) SizeFields(e *codec.Encoder) int {
+func (m *InSet) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1314,7 +1274,7 @@ func (m *InSet) SizeFields(e *codec.Encoder) int {
 func (m *InSet) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1323,33 +1283,31 @@ func (m *InSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(append(b, 0x0a), *m.Text)
+		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *InSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *InSet) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *InSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
-			var v string
-			v, pos = d.ReadRawString(b, pos)
-			m.Text = d.NewString(v)
+			v, end := d.ReadRawString(b, pos)
+			m.Text, pos = d.NewString(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -74,10 +74,7 @@ func (m *A) GetKinds() []contextpb.Kind {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *A) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *A) SizeFields(e *codec.Encoder) int {
+func (m *A) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -89,7 +86,7 @@ func (m *A) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(m.Level))
 	}
 	if len(m.More) > 0 {
-		n += codec.SizeMap[codec.String, codec.Sub[v1.B, *v1.B]](e, 1, m.More)
+		n += codec.SizeMap[codec.String, codec.Sub[v1.B, *v1.B]](1, m.More)
 	}
 	if m.C != nil {
 		n += 1 + codec.SizeBytes(m.C.Size())
@@ -102,7 +99,9 @@ func (m *A) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *A) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -111,37 +110,41 @@ func (m *A) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.B != nil {
-		b = e.AppendLeaf(append(b, 0x0a), m.B)
+		at := len(b) + 1
+		b = m.B.AppendFields(e, codec.OpenLeaf(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Level != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Level))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Level))
 	}
 	if len(m.More) > 0 {
-		b = codec.AppendMap[codec.String, codec.Sub[v1.B, *v1.B]](e, b, 26, m.More)
+		b = codec.AppendMap[codec.String, codec.Sub[v1.B, *v1.B]](e, b, 3<<3|codec.WireBytes, m.More)
 	}
 	if m.C != nil {
-		b = e.AppendLeaf(append(b, 0x22), m.C)
+		at := len(b) + 1
+		b = m.C.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Kinds) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x2a), m.Kinds)
+		b = codec.AppendPackedVarint(b, 5<<3|codec.WireBytes, m.Kinds)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *A) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *A) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *A) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // b
 			m.B, pos = codec.ReadMessage(d, b, pos, m.B)
 		case 2<<3 | codec.WireVarint: // level
-			m.Level, pos = codec.ReadEnum[v1.Level](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Level, pos = v1.Level(v), end
 		case 3<<3 | codec.WireBytes: // more
 			m.More, pos = codec.ReadMap[codec.String, codec.Sub[v1.B, *v1.B]](d, b, pos, m.More)
 		case 4<<3 | codec.WireBytes: // c
@@ -149,15 +152,15 @@ func (m *A) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 5<<3 | codec.WireBytes: // kinds
 			m.Kinds, pos = codec.ReadPackedVarint(d, b, pos, m.Kinds)
 		case 5<<3 | codec.WireVarint: // kinds
-			m.Kinds, pos = codec.ReadUnpacked(d, tag, b, pos, m.Kinds, codec.ReadEnum[contextpb.Kind])
+			m.Kinds, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Kinds)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

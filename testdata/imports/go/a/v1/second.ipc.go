@@ -36,23 +36,22 @@ func (m *Second) GetA() *A {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Second) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Second) SizeFields(e *codec.Encoder) int {
+func (m *Second) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if m.A != nil {
-		n += 1 + e.SizeMessage(m.A)
+		n += 1 + codec.SizeBytes(m.A.Size())
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Second) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -61,31 +60,32 @@ func (m *Second) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.A != nil {
-		b = e.AppendMessage(append(b, 0x0a), m.A)
+		at := len(b) + 1
+		b = m.A.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Second) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Second) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Second) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a
 			m.A, pos = codec.ReadMessage(d, b, pos, m.A)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -52,10 +52,7 @@ func (m *ServeRequest) GetOptions() *Options {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ServeRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ServeRequest) SizeFields(e *codec.Encoder) int {
+func (m *ServeRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -73,7 +70,7 @@ func (m *ServeRequest) SizeFields(e *codec.Encoder) int {
 func (m *ServeRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -82,36 +79,37 @@ func (m *ServeRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Address != "" {
-		b = e.AppendString(append(b, 0x0a), m.Address)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Address)
 	}
 	if m.Options != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ServeRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ServeRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ServeRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -170,10 +168,7 @@ func (m *ServeResponse) GetFailure() *NoSession {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ServeResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ServeResponse) SizeFields(e *codec.Encoder) int {
+func (m *ServeResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -191,7 +186,7 @@ func (m *ServeResponse) SizeFields(e *codec.Encoder) int {
 func (m *ServeResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -200,36 +195,37 @@ func (m *ServeResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Address != "" {
-		b = e.AppendString(append(b, 0x0a), m.Address)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Address)
 	}
 	if m.Failure != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Failure)
+		at := len(b) + 1
+		b = m.Failure.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ServeResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ServeResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ServeResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // failure
 			m.Failure, pos = codec.ReadMessage(d, b, pos, m.Failure)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -271,10 +267,7 @@ func (*StopRequest) ProtoMessage() {}
 func (*StopRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{2} }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *StopRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *StopRequest) SizeFields(e *codec.Encoder) int {
+func (m *StopRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -285,7 +278,7 @@ func (m *StopRequest) SizeFields(e *codec.Encoder) int {
 func (m *StopRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -293,27 +286,26 @@ func (m *StopRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *StopRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *StopRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *StopRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -369,10 +361,7 @@ func (m *DialRequest) GetOptions() *Options {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DialRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DialRequest) SizeFields(e *codec.Encoder) int {
+func (m *DialRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -390,7 +379,7 @@ func (m *DialRequest) SizeFields(e *codec.Encoder) int {
 func (m *DialRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -399,36 +388,37 @@ func (m *DialRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Address != "" {
-		b = e.AppendString(append(b, 0x0a), m.Address)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Address)
 	}
 	if m.Options != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Options)
+		at := len(b) + 1
+		b = m.Options.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DialRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DialRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *DialRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -487,10 +477,7 @@ func (m *DialResponse) GetFailure() *NoSession {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *DialResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *DialResponse) SizeFields(e *codec.Encoder) int {
+func (m *DialResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -508,7 +495,7 @@ func (m *DialResponse) SizeFields(e *codec.Encoder) int {
 func (m *DialResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -517,36 +504,37 @@ func (m *DialResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Session != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Session)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Session)
 	}
 	if m.Failure != nil {
-		b = e.AppendLeaf(append(b, 0x12), m.Failure)
+		at := len(b) + 1
+		b = m.Failure.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DialResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *DialResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *DialResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // session
-			m.Session, pos = codec.ReadUint64(b, pos)
+			m.Session, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireBytes: // failure
 			m.Failure, pos = codec.ReadMessage(d, b, pos, m.Failure)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -656,10 +644,7 @@ func (m *Options) GetGraceMs() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Options) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Options) SizeFields(e *codec.Encoder) int {
+func (m *Options) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -695,7 +680,7 @@ func (m *Options) SizeFields(e *codec.Encoder) int {
 func (m *Options) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -704,50 +689,53 @@ func (m *Options) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.MaxMessage != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.MaxMessage))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.MaxMessage))
 	}
 	if m.MaxFrame != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.MaxFrame))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.MaxFrame))
 	}
 	if m.Calls != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.Calls))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.Calls))
 	}
 	if m.Window != 0 {
-		b = codec.AppendVarint(append(b, 0x20), uint64(m.Window))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(m.Window))
 	}
 	if m.Certificate != "" {
-		b = e.AppendString(append(b, 0x2a), m.Certificate)
+		b = e.AppendString(b, 5<<3|codec.WireBytes, m.Certificate)
 	}
 	if m.Key != "" {
-		b = e.AppendString(append(b, 0x32), m.Key)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.Key)
 	}
 	if m.Authorities != "" {
-		b = e.AppendString(append(b, 0x3a), m.Authorities)
+		b = e.AppendString(b, 7<<3|codec.WireBytes, m.Authorities)
 	}
 	if m.GraceMs != 0 {
-		b = codec.AppendVarint(append(b, 0x40), uint64(m.GraceMs))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, uint64(m.GraceMs))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Options) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Options) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Options) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // max_message
-			m.MaxMessage, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.MaxMessage, pos = uint32(v), end
 		case 2<<3 | codec.WireVarint: // max_frame
-			m.MaxFrame, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.MaxFrame, pos = uint32(v), end
 		case 3<<3 | codec.WireVarint: // calls
-			m.Calls, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Calls, pos = uint32(v), end
 		case 4<<3 | codec.WireVarint: // window
-			m.Window, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Window, pos = uint32(v), end
 		case 5<<3 | codec.WireBytes: // certificate
 			m.Certificate, pos = d.ReadString(b, pos)
 		case 6<<3 | codec.WireBytes: // key
@@ -755,15 +743,16 @@ func (m *Options) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 7<<3 | codec.WireBytes: // authorities
 			m.Authorities, pos = d.ReadString(b, pos)
 		case 8<<3 | codec.WireVarint: // grace_ms
-			m.GraceMs, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.GraceMs, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -828,10 +817,7 @@ func (m *NoSession) GetMessage() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *NoSession) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *NoSession) SizeFields(e *codec.Encoder) int {
+func (m *NoSession) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -849,7 +835,7 @@ func (m *NoSession) SizeFields(e *codec.Encoder) int {
 func (m *NoSession) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -858,36 +844,36 @@ func (m *NoSession) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Reason != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Reason))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Reason))
 	}
 	if m.Message != "" {
-		b = e.AppendString(append(b, 0x12), m.Message)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Message)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *NoSession) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *NoSession) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *NoSession) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // reason
-			m.Reason, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Reason, pos = uint32(v), end
 		case 2<<3 | codec.WireBytes: // message
 			m.Message, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -937,10 +923,7 @@ func (m *ShutdownRequest) GetSession() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ShutdownRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ShutdownRequest) SizeFields(e *codec.Encoder) int {
+func (m *ShutdownRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -955,7 +938,7 @@ func (m *ShutdownRequest) SizeFields(e *codec.Encoder) int {
 func (m *ShutdownRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -964,31 +947,30 @@ func (m *ShutdownRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Session != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Session)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Session)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ShutdownRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ShutdownRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ShutdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // session
-			m.Session, pos = codec.ReadUint64(b, pos)
+			m.Session, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1037,10 +1019,7 @@ func (m *CloseRequest) GetSession() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CloseRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CloseRequest) SizeFields(e *codec.Encoder) int {
+func (m *CloseRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1055,7 +1034,7 @@ func (m *CloseRequest) SizeFields(e *codec.Encoder) int {
 func (m *CloseRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1064,31 +1043,30 @@ func (m *CloseRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Session != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Session)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Session)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CloseRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CloseRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CloseRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // session
-			m.Session, pos = codec.ReadUint64(b, pos)
+			m.Session, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1228,10 +1206,7 @@ func (m *CallRequest) GetCountOnly() bool {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CallRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CallRequest) SizeFields(e *codec.Encoder) int {
+func (m *CallRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1243,9 +1218,8 @@ func (m *CallRequest) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Method))
 	}
 	if len(m.Requests) > 0 {
-		n += 1 * len(m.Requests)
 		for _, v := range m.Requests {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Rounds != 0 {
@@ -1258,7 +1232,7 @@ func (m *CallRequest) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeVarint(uint64(m.TimeoutMs))
 	}
 	if len(m.Metadata) > 0 {
-		n += codec.SizeMap[codec.String, codec.Bytes](e, 1, m.Metadata)
+		n += codec.SizeMap[codec.String, codec.Bytes](1, m.Metadata)
 	}
 	if m.Name != "" {
 		n += 1 + codec.SizeBytes(len(m.Name))
@@ -1277,7 +1251,9 @@ func (m *CallRequest) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *CallRequest) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1286,87 +1262,90 @@ func (m *CallRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Session != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Session)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Session)
 	}
 	if m.Method != "" {
-		b = e.AppendString(append(b, 0x12), m.Method)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Method)
 	}
 	if len(m.Requests) > 0 {
 		for _, v := range m.Requests {
-			b = e.AppendMessage(append(b, 0x1a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Rounds != 0 {
-		b = codec.AppendVarint(append(b, 0x20), uint64(m.Rounds))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(m.Rounds))
 	}
 	if m.InTurn {
-		b = codec.AppendBool(append(b, 0x28), m.InTurn)
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, 1)
 	}
 	if m.TimeoutMs != 0 {
-		b = codec.AppendVarint(append(b, 0x30), uint64(m.TimeoutMs))
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, uint64(m.TimeoutMs))
 	}
 	if len(m.Metadata) > 0 {
-		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 58, m.Metadata)
+		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 7<<3|codec.WireBytes, m.Metadata)
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x42), m.Name)
+		b = e.AppendString(b, 8<<3|codec.WireBytes, m.Name)
 	}
 	if m.PauseAfter != nil {
-		b = codec.AppendVarint(append(b, 0x48), uint64(*m.PauseAfter))
+		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.PauseAfter))
 	}
 	if m.LeaveAfter != nil {
-		b = codec.AppendVarint(append(b, 0x50), uint64(*m.LeaveAfter))
+		b = codec.AppendVarint(b, 10<<3|codec.WireVarint, uint64(*m.LeaveAfter))
 	}
 	if m.CountOnly {
-		b = codec.AppendBool(append(b, 0x58), m.CountOnly)
+		b = codec.AppendVarint(b, 11<<3|codec.WireVarint, 1)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CallRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CallRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CallRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // session
-			m.Session, pos = codec.ReadUint64(b, pos)
+			m.Session, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireBytes: // method
 			m.Method, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // requests
 			m.Requests, pos = codec.ReadMessages(d, tag, b, pos, m.Requests)
 		case 4<<3 | codec.WireVarint: // rounds
-			m.Rounds, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Rounds, pos = uint32(v), end
 		case 5<<3 | codec.WireVarint: // in_turn
-			m.InTurn, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.InTurn, pos = v != 0, end
 		case 6<<3 | codec.WireVarint: // timeout_ms
-			m.TimeoutMs, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.TimeoutMs, pos = uint32(v), end
 		case 7<<3 | codec.WireBytes: // metadata
 			m.Metadata, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Metadata)
 		case 8<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 9<<3 | codec.WireVarint: // pause_after
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.PauseAfter = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.PauseAfter, pos = d.NewUint32(uint32(v)), end
 		case 10<<3 | codec.WireVarint: // leave_after
-			var v uint32
-			v, pos = codec.ReadUint32(b, pos)
-			m.LeaveAfter = d.NewUint32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.LeaveAfter, pos = d.NewUint32(uint32(v)), end
 		case 11<<3 | codec.WireVarint: // count_only
-			m.CountOnly, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.CountOnly, pos = v != 0, end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1486,18 +1465,14 @@ func (m *CallResponse) GetTrailers() map[string][]byte {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CallResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CallResponse) SizeFields(e *codec.Encoder) int {
+func (m *CallResponse) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
 	if len(m.Responses) > 0 {
-		n += 1 * len(m.Responses)
 		for _, v := range m.Responses {
-			n += e.SizeMessage(v)
+			n += 1 + codec.SizeBytes(v.Size())
 		}
 	}
 	if m.Received != 0 {
@@ -1519,14 +1494,16 @@ func (m *CallResponse) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(m.Busy.Size())
 	}
 	if len(m.Trailers) > 0 {
-		n += codec.SizeMap[codec.String, codec.Bytes](e, 1, m.Trailers)
+		n += codec.SizeMap[codec.String, codec.Bytes](1, m.Trailers)
 	}
 	return n
 }
 
 // MarshalAppend appends the wire format of m to b.
 func (m *CallResponse) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1536,53 +1513,60 @@ func (m *CallResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Responses) > 0 {
 		for _, v := range m.Responses {
-			b = e.AppendMessage(append(b, 0x0a), v)
+			at := len(b) + 1
+			b = v.AppendFields(e, e.Open(b, 1<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if m.Received != 0 {
-		b = codec.AppendVarint(append(b, 0x10), m.Received)
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, m.Received)
 	}
 	if m.Code != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.Code))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.Code))
 	}
 	if m.Message != "" {
-		b = e.AppendString(append(b, 0x22), m.Message)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, m.Message)
 	}
 	if m.NotExecuted {
-		b = codec.AppendBool(append(b, 0x28), m.NotExecuted)
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, 1)
 	}
 	if m.Refused != nil {
-		b = e.AppendLeaf(append(b, 0x32), m.Refused)
+		at := len(b) + 1
+		b = m.Refused.AppendFields(e, codec.OpenLeaf(b, 6<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Busy != nil {
-		b = e.AppendLeaf(append(b, 0x3a), m.Busy)
+		at := len(b) + 1
+		b = m.Busy.AppendFields(e, codec.OpenLeaf(b, 7<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Trailers) > 0 {
-		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 66, m.Trailers)
+		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 8<<3|codec.WireBytes, m.Trailers)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CallResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CallResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CallResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // responses
 			m.Responses, pos = codec.ReadMessages(d, tag, b, pos, m.Responses)
 		case 2<<3 | codec.WireVarint: // received
-			m.Received, pos = codec.ReadUint64(b, pos)
+			m.Received, pos = codec.ReadVarint(b, pos)
 		case 3<<3 | codec.WireVarint: // code
-			m.Code, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Code, pos = uint32(v), end
 		case 4<<3 | codec.WireBytes: // message
 			m.Message, pos = d.ReadString(b, pos)
 		case 5<<3 | codec.WireVarint: // not_executed
-			m.NotExecuted, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.NotExecuted, pos = v != 0, end
 		case 6<<3 | codec.WireBytes: // refused
 			m.Refused, pos = codec.ReadMessage(d, b, pos, m.Refused)
 		case 7<<3 | codec.WireBytes: // busy
@@ -1590,13 +1574,13 @@ func (m *CallResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 8<<3 | codec.WireBytes: // trailers
 			m.Trailers, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Trailers)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1656,10 +1640,7 @@ func (m *CancelRequest) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *CancelRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *CancelRequest) SizeFields(e *codec.Encoder) int {
+func (m *CancelRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1674,7 +1655,7 @@ func (m *CancelRequest) SizeFields(e *codec.Encoder) int {
 func (m *CancelRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1683,31 +1664,30 @@ func (m *CancelRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *CancelRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *CancelRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *CancelRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1756,10 +1736,7 @@ func (m *OpenRequest) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *OpenRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *OpenRequest) SizeFields(e *codec.Encoder) int {
+func (m *OpenRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1774,7 +1751,7 @@ func (m *OpenRequest) SizeFields(e *codec.Encoder) int {
 func (m *OpenRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1783,31 +1760,30 @@ func (m *OpenRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *OpenRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *OpenRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *OpenRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1856,10 +1832,7 @@ func (m *ProgressRequest) GetName() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ProgressRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ProgressRequest) SizeFields(e *codec.Encoder) int {
+func (m *ProgressRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1874,7 +1847,7 @@ func (m *ProgressRequest) SizeFields(e *codec.Encoder) int {
 func (m *ProgressRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1883,31 +1856,30 @@ func (m *ProgressRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ProgressRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ProgressRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ProgressRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1967,10 +1939,7 @@ func (m *ProgressResponse) GetReceived() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *ProgressResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *ProgressResponse) SizeFields(e *codec.Encoder) int {
+func (m *ProgressResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -1988,7 +1957,7 @@ func (m *ProgressResponse) SizeFields(e *codec.Encoder) int {
 func (m *ProgressResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1997,36 +1966,35 @@ func (m *ProgressResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Sent != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Sent)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Sent)
 	}
 	if m.Received != 0 {
-		b = codec.AppendVarint(append(b, 0x10), m.Received)
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, m.Received)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ProgressResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *ProgressResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *ProgressResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // sent
-			m.Sent, pos = codec.ReadUint64(b, pos)
+			m.Sent, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireVarint: // received
-			m.Received, pos = codec.ReadUint64(b, pos)
+			m.Received, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2122,10 +2090,7 @@ func (m *Observation) GetHandlerEnded() *HandlerEnded {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Observation) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Observation) SizeFields(e *codec.Encoder) int {
+func (m *Observation) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2149,7 +2114,7 @@ func (m *Observation) SizeFields(e *codec.Encoder) int {
 func (m *Observation) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2159,63 +2124,66 @@ func (m *Observation) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.What.(type) {
 	case *Observation_Connected:
-		b = codec.AppendVarint(append(b, 0x08), x.Connected)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, x.Connected)
 	case *Observation_Ended:
-		b = e.AppendLeaf(append(b, 0x12), x.Ended)
+		at := len(b) + 1
+		b = x.Ended.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *Observation_Told:
-		b = codec.AppendBytes(append(b, 0x1a), x.Told)
+		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, x.Told)
 	case *Observation_Waiting:
-		b = e.AppendString(append(b, 0x22), x.Waiting)
+		b = e.AppendString(b, 4<<3|codec.WireBytes, x.Waiting)
 	case *Observation_HandlerEnded:
-		b = e.AppendLeaf(append(b, 0x2a), x.HandlerEnded)
+		at := len(b) + 1
+		b = x.HandlerEnded.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Observation) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Observation) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Observation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // connected
-			x := new(Observation_Connected)
-			x.Connected, pos = codec.ReadUint64(b, pos)
+			x := codec.New[Observation_Connected](d)
+			x.Connected, pos = codec.ReadVarint(b, pos)
 			m.What = x
 		case 2<<3 | codec.WireBytes: // ended
 			x, ok := m.What.(*Observation_Ended)
 			if !ok {
-				x = new(Observation_Ended)
+				x = codec.New[Observation_Ended](d)
 				m.What = x
 			}
 			x.Ended, pos = codec.ReadMessage(d, b, pos, x.Ended)
 		case 3<<3 | codec.WireBytes: // told
-			x := new(Observation_Told)
+			x := codec.New[Observation_Told](d)
 			x.Told, pos = d.ReadPresentBytes(b, pos)
 			m.What = x
 		case 4<<3 | codec.WireBytes: // waiting
-			x := new(Observation_Waiting)
+			x := codec.New[Observation_Waiting](d)
 			x.Waiting, pos = d.ReadString(b, pos)
 			m.What = x
 		case 5<<3 | codec.WireBytes: // handler_ended
 			x, ok := m.What.(*Observation_HandlerEnded)
 			if !ok {
-				x = new(Observation_HandlerEnded)
+				x = codec.New[Observation_HandlerEnded](d)
 				m.What = x
 			}
 			x.HandlerEnded, pos = codec.ReadMessage(d, b, pos, x.HandlerEnded)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2358,10 +2326,7 @@ func (m *Ended) GetReason() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Ended) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Ended) SizeFields(e *codec.Encoder) int {
+func (m *Ended) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2379,7 +2344,7 @@ func (m *Ended) SizeFields(e *codec.Encoder) int {
 func (m *Ended) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2388,36 +2353,36 @@ func (m *Ended) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Session != 0 {
-		b = codec.AppendVarint(append(b, 0x08), m.Session)
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, m.Session)
 	}
 	if m.Reason != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Reason))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Reason))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Ended) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Ended) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Ended) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // session
-			m.Session, pos = codec.ReadUint64(b, pos)
+			m.Session, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireVarint: // reason
-			m.Reason, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Reason, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2477,10 +2442,7 @@ func (m *HandlerEnded) GetCode() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *HandlerEnded) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *HandlerEnded) SizeFields(e *codec.Encoder) int {
+func (m *HandlerEnded) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -2498,7 +2460,7 @@ func (m *HandlerEnded) SizeFields(e *codec.Encoder) int {
 func (m *HandlerEnded) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -2507,36 +2469,36 @@ func (m *HandlerEnded) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x0a), m.Name)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if m.Code != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Code))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Code))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *HandlerEnded) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *HandlerEnded) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *HandlerEnded) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireVarint: // code
-			m.Code, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Code, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -208,10 +208,7 @@ func (m *Request) GetCount() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Request) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Request) SizeFields(e *codec.Encoder) int {
+func (m *Request) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -223,13 +220,13 @@ func (m *Request) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Data))
 	}
 	if m.Everything != nil {
-		n += 1 + e.SizeMessage(m.Everything)
+		n += 1 + codec.SizeBytes(m.Everything.Size())
 	}
 	if m.Failure != nil {
-		n += 1 + e.SizeMessage(m.Failure)
+		n += 1 + codec.SizeBytes(m.Failure.Size())
 	}
 	if len(m.Trailers) > 0 {
-		n += codec.SizeMap[codec.String, codec.Bytes](e, 1, m.Trailers)
+		n += codec.SizeMap[codec.String, codec.Bytes](1, m.Trailers)
 	}
 	if m.Name != "" {
 		n += 1 + codec.SizeBytes(len(m.Name))
@@ -242,7 +239,9 @@ func (m *Request) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Request) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -251,41 +250,45 @@ func (m *Request) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Action != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Action))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Action))
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(append(b, 0x12), m.Data)
+		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Data)
 	}
 	if m.Everything != nil {
-		b = e.AppendMessage(append(b, 0x1a), m.Everything)
+		at := len(b) + 1
+		b = m.Everything.AppendFields(e, e.Open(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Failure != nil {
-		b = e.AppendMessage(append(b, 0x22), m.Failure)
+		at := len(b) + 1
+		b = m.Failure.AppendFields(e, e.Open(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Trailers) > 0 {
-		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 42, m.Trailers)
+		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 5<<3|codec.WireBytes, m.Trailers)
 	}
 	if m.Name != "" {
-		b = e.AppendString(append(b, 0x32), m.Name)
+		b = e.AppendString(b, 6<<3|codec.WireBytes, m.Name)
 	}
 	if m.Count != 0 {
-		b = codec.AppendVarint(append(b, 0x38), uint64(m.Count))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, uint64(m.Count))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Request) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Request) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Request) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // action
-			m.Action, pos = codec.ReadEnum[Action](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Action, pos = Action(v), end
 		case 2<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
 		case 3<<3 | codec.WireBytes: // everything
@@ -297,15 +300,16 @@ func (m *Request) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 6<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 7<<3 | codec.WireVarint: // count
-			m.Count, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Count, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -397,10 +401,7 @@ func (m *Response) GetTotal() uint64 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Response) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Response) SizeFields(e *codec.Encoder) int {
+func (m *Response) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -409,10 +410,10 @@ func (m *Response) SizeFields(e *codec.Encoder) int {
 		n += 1 + codec.SizeBytes(len(m.Data))
 	}
 	if m.Everything != nil {
-		n += 1 + e.SizeMessage(m.Everything)
+		n += 1 + codec.SizeBytes(m.Everything.Size())
 	}
 	if len(m.Metadata) > 0 {
-		n += codec.SizeMap[codec.String, codec.Bytes](e, 1, m.Metadata)
+		n += codec.SizeMap[codec.String, codec.Bytes](1, m.Metadata)
 	}
 	if m.Count != 0 {
 		n += 1 + codec.SizeVarint(m.Count)
@@ -425,7 +426,9 @@ func (m *Response) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Response) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -434,32 +437,33 @@ func (m *Response) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(append(b, 0x0a), m.Data)
+		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
 	if m.Everything != nil {
-		b = e.AppendMessage(append(b, 0x12), m.Everything)
+		at := len(b) + 1
+		b = m.Everything.AppendFields(e, e.Open(b, 2<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if len(m.Metadata) > 0 {
-		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 26, m.Metadata)
+		b = codec.AppendMap[codec.String, codec.Bytes](e, b, 3<<3|codec.WireBytes, m.Metadata)
 	}
 	if m.Count != 0 {
-		b = codec.AppendVarint(append(b, 0x20), m.Count)
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, m.Count)
 	}
 	if m.Total != 0 {
-		b = codec.AppendVarint(append(b, 0x28), m.Total)
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, m.Total)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Response) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Response) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Response) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
@@ -468,17 +472,17 @@ func (m *Response) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 3<<3 | codec.WireBytes: // metadata
 			m.Metadata, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Metadata)
 		case 4<<3 | codec.WireVarint: // count
-			m.Count, pos = codec.ReadUint64(b, pos)
+			m.Count, pos = codec.ReadVarint(b, pos)
 		case 5<<3 | codec.WireVarint: // total
-			m.Total, pos = codec.ReadUint64(b, pos)
+			m.Total, pos = codec.ReadVarint(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -559,10 +563,7 @@ func (m *Failure) GetBusy() *Busy {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Failure) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Failure) SizeFields(e *codec.Encoder) int {
+func (m *Failure) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -586,7 +587,7 @@ func (m *Failure) SizeFields(e *codec.Encoder) int {
 func (m *Failure) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -595,32 +596,36 @@ func (m *Failure) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Code != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Code))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Code))
 	}
 	if m.Message != "" {
-		b = e.AppendString(append(b, 0x12), m.Message)
+		b = e.AppendString(b, 2<<3|codec.WireBytes, m.Message)
 	}
 	if m.Refused != nil {
-		b = e.AppendLeaf(append(b, 0x1a), m.Refused)
+		at := len(b) + 1
+		b = m.Refused.AppendFields(e, codec.OpenLeaf(b, 3<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.Busy != nil {
-		b = e.AppendLeaf(append(b, 0x22), m.Busy)
+		at := len(b) + 1
+		b = m.Busy.AppendFields(e, codec.OpenLeaf(b, 4<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Failure) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Failure) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Failure) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // code
-			m.Code, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Code, pos = uint32(v), end
 		case 2<<3 | codec.WireBytes: // message
 			m.Message, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // refused
@@ -628,13 +633,13 @@ func (m *Failure) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 4<<3 | codec.WireBytes: // busy
 			m.Busy, pos = codec.ReadMessage(d, b, pos, m.Busy)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -699,10 +704,7 @@ func (m *Refused) GetRules() []int32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Refused) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Refused) SizeFields(e *codec.Encoder) int {
+func (m *Refused) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -720,7 +722,7 @@ func (m *Refused) SizeFields(e *codec.Encoder) int {
 func (m *Refused) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -729,38 +731,37 @@ func (m *Refused) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Why != "" {
-		b = e.AppendString(append(b, 0x0a), m.Why)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Why)
 	}
 	if len(m.Rules) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0x12), m.Rules)
+		b = codec.AppendPackedVarint(b, 2<<3|codec.WireBytes, m.Rules)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Refused) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Refused) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Refused) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // why
 			m.Why, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // rules
 			m.Rules, pos = codec.ReadPackedVarint(d, b, pos, m.Rules)
 		case 2<<3 | codec.WireVarint: // rules
-			m.Rules, pos = codec.ReadUnpacked(d, tag, b, pos, m.Rules, codec.ReadInt32)
+			m.Rules, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Rules)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -805,10 +806,7 @@ func (*Busy) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, [
 func (m *Busy) Error() string { return codec.FormatError("interop.v1.Busy", m) }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Busy) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Busy) SizeFields(e *codec.Encoder) int {
+func (m *Busy) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -819,7 +817,7 @@ func (m *Busy) SizeFields(e *codec.Encoder) int {
 func (m *Busy) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -827,27 +825,26 @@ func (m *Busy) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Busy) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Busy) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Busy) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1237,18 +1234,15 @@ func (m *Everything) GetWString() *wkt.StringValue {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *Everything) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *Everything) SizeFields(e *codec.Encoder) int {
+func (m *Everything) Size() int {
 	if m == nil {
 		return 0
 	}
 	n := len(m.unknownFields)
-	if m.FDouble != 0 || math.Signbit(m.FDouble) {
+	if math.Float64bits(m.FDouble) != 0 {
 		n += 9
 	}
-	if m.FFloat != 0 || math.Signbit(float64(m.FFloat)) {
+	if math.Float32bits(m.FFloat) != 0 {
 		n += 5
 	}
 	if m.FInt32 != 0 {
@@ -1294,7 +1288,7 @@ func (m *Everything) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeVarint(uint64(m.FColor))
 	}
 	if m.FMessage != nil {
-		n += 2 + e.SizeMessage(m.FMessage)
+		n += 2 + codec.SizeBytes(m.FMessage.Size())
 	}
 	if m.OInt32 != nil {
 		n += 2 + codec.SizeVarint(uint64(*m.OInt32))
@@ -1315,46 +1309,42 @@ func (m *Everything) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(codec.SizePackedZigzag(m.RSint64))
 	}
 	if len(m.RUnpacked) > 0 {
-		n += 2 * len(m.RUnpacked)
 		for _, v := range m.RUnpacked {
-			n += codec.SizeVarint(uint64(v))
+			n += 2 + codec.SizeVarint(uint64(v))
 		}
 	}
 	if len(m.RBool) > 0 {
 		n += 2 + codec.SizeBytes(len(m.RBool))
 	}
 	if len(m.RString) > 0 {
-		n += 2 * len(m.RString)
 		for _, v := range m.RString {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RBytes) > 0 {
-		n += 2 * len(m.RBytes)
 		for _, v := range m.RBytes {
-			n += codec.SizeBytes(len(v))
+			n += 2 + codec.SizeBytes(len(v))
 		}
 	}
 	if len(m.RColor) > 0 {
 		n += 2 + codec.SizeBytes(codec.SizePackedVarint(m.RColor))
 	}
 	if len(m.RMessage) > 0 {
-		n += 2 * len(m.RMessage)
 		for _, v := range m.RMessage {
-			n += e.SizeMessage(v)
+			n += 2 + codec.SizeBytes(v.Size())
 		}
 	}
 	if len(m.MString) > 0 {
-		n += codec.SizeMap[codec.String, codec.String](e, 2, m.MString)
+		n += codec.SizeMap[codec.String, codec.String](2, m.MString)
 	}
 	if len(m.MMessage) > 0 {
-		n += codec.SizeMap[codec.Int64, codec.Sub[Everything, *Everything]](e, 2, m.MMessage)
+		n += codec.SizeMap[codec.Int64, codec.Sub[Everything, *Everything]](2, m.MMessage)
 	}
 	if len(m.MColor) > 0 {
-		n += codec.SizeMap[codec.Bool, codec.Enum[Color]](e, 2, m.MColor)
+		n += codec.SizeMap[codec.Bool, codec.Enum[Color]](2, m.MColor)
 	}
 	if len(m.MDouble) > 0 {
-		n += codec.SizeMap[codec.Fixed32, codec.Double](e, 2, m.MDouble)
+		n += codec.SizeMap[codec.Fixed32, codec.Double](2, m.MDouble)
 	}
 	switch x := m.Choice.(type) {
 	case *Everything_CUint32:
@@ -1362,7 +1352,7 @@ func (m *Everything) SizeFields(e *codec.Encoder) int {
 	case *Everything_CString:
 		n += 2 + codec.SizeBytes(len(x.CString))
 	case *Everything_CMessage:
-		n += 2 + e.SizeMessage(x.CMessage)
+		n += 2 + codec.SizeBytes(x.CMessage.Size())
 	case *Everything_CEmpty:
 		n += 2 + codec.SizeBytes(x.CEmpty.Size())
 	}
@@ -1376,7 +1366,7 @@ func (m *Everything) SizeFields(e *codec.Encoder) int {
 		n += 2 + codec.SizeBytes(m.WAny.Size())
 	}
 	if m.WStruct != nil {
-		n += 2 + e.SizeMessage(m.WStruct)
+		n += 2 + codec.SizeBytes(m.WStruct.Size())
 	}
 	if m.WString != nil {
 		n += 2 + codec.SizeBytes(m.WString.Size())
@@ -1386,7 +1376,9 @@ func (m *Everything) SizeFields(e *codec.Encoder) int {
 
 // MarshalAppend appends the wire format of m to b.
 func (m *Everything) MarshalAppend(b []byte) ([]byte, error) {
-	return codec.Marshal(b, m)
+	var e codec.Encoder
+	b = m.AppendFields(&e, codec.Room(b, m))
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -1394,167 +1386,189 @@ func (m *Everything) AppendFields(e *codec.Encoder, b []byte) []byte {
 	if m == nil {
 		return b
 	}
-	if m.FDouble != 0 || math.Signbit(m.FDouble) {
-		b = codec.AppendDouble(append(b, 0x09), m.FDouble)
+	if math.Float64bits(m.FDouble) != 0 {
+		b = codec.AppendFixed64(b, 1<<3|codec.WireFixed64, math.Float64bits(m.FDouble))
 	}
-	if m.FFloat != 0 || math.Signbit(float64(m.FFloat)) {
-		b = codec.AppendFloat(append(b, 0x15), m.FFloat)
+	if math.Float32bits(m.FFloat) != 0 {
+		b = codec.AppendFixed32(b, 2<<3|codec.WireFixed32, math.Float32bits(m.FFloat))
 	}
 	if m.FInt32 != 0 {
-		b = codec.AppendVarint(append(b, 0x18), uint64(m.FInt32))
+		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(m.FInt32))
 	}
 	if m.FInt64 != 0 {
-		b = codec.AppendVarint(append(b, 0x20), uint64(m.FInt64))
+		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(m.FInt64))
 	}
 	if m.FUint32 != 0 {
-		b = codec.AppendVarint(append(b, 0x28), uint64(m.FUint32))
+		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(m.FUint32))
 	}
 	if m.FUint64 != 0 {
-		b = codec.AppendVarint(append(b, 0x30), m.FUint64)
+		b = codec.AppendVarint(b, 6<<3|codec.WireVarint, m.FUint64)
 	}
 	if m.FSint32 != 0 {
-		b = codec.AppendVarint(append(b, 0x38), codec.Zigzag32(m.FSint32))
+		b = codec.AppendVarint(b, 7<<3|codec.WireVarint, codec.Zigzag32(m.FSint32))
 	}
 	if m.FSint64 != 0 {
-		b = codec.AppendVarint(append(b, 0x40), codec.Zigzag64(m.FSint64))
+		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, codec.Zigzag64(m.FSint64))
 	}
 	if m.FFixed32 != 0 {
-		b = codec.AppendFixed32(append(b, 0x4d), m.FFixed32)
+		b = codec.AppendFixed32(b, 9<<3|codec.WireFixed32, m.FFixed32)
 	}
 	if m.FFixed64 != 0 {
-		b = codec.AppendFixed64(append(b, 0x51), m.FFixed64)
+		b = codec.AppendFixed64(b, 10<<3|codec.WireFixed64, m.FFixed64)
 	}
 	if m.FSfixed32 != 0 {
-		b = codec.AppendFixed32(append(b, 0x5d), uint32(m.FSfixed32))
+		b = codec.AppendFixed32(b, 11<<3|codec.WireFixed32, uint32(m.FSfixed32))
 	}
 	if m.FSfixed64 != 0 {
-		b = codec.AppendFixed64(append(b, 0x61), uint64(m.FSfixed64))
+		b = codec.AppendFixed64(b, 12<<3|codec.WireFixed64, uint64(m.FSfixed64))
 	}
 	if m.FBool {
-		b = codec.AppendBool(append(b, 0x68), m.FBool)
+		b = codec.AppendVarint(b, 13<<3|codec.WireVarint, 1)
 	}
 	if m.FString != "" {
-		b = e.AppendString(append(b, 0x72), m.FString)
+		b = e.AppendString(b, 14<<3|codec.WireBytes, m.FString)
 	}
 	if len(m.FBytes) > 0 {
-		b = codec.AppendBytes(append(b, 0x7a), m.FBytes)
+		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.FBytes)
 	}
 	if m.FColor != 0 {
-		b = codec.AppendVarint(append(b, 0x80, 0x01), uint64(m.FColor))
+		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(m.FColor))
 	}
 	if m.FMessage != nil {
-		b = e.AppendMessage(append(b, 0x8a, 0x01), m.FMessage)
+		at := len(b) + 2
+		b = m.FMessage.AppendFields(e, e.Open(b, 17<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.OInt32 != nil {
-		b = codec.AppendVarint(append(b, 0xa8, 0x01), uint64(*m.OInt32))
+		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(*m.OInt32))
 	}
 	if m.OString != nil {
-		b = e.AppendString(append(b, 0xb2, 0x01), *m.OString)
+		b = e.AppendString(b, 22<<3|codec.WireBytes, *m.OString)
 	}
 	if m.OBytes != nil {
-		b = codec.AppendBytes(append(b, 0xba, 0x01), m.OBytes)
+		b = codec.AppendBytes(b, 23<<3|codec.WireBytes, m.OBytes)
 	}
 	if m.OColor != nil {
-		b = codec.AppendVarint(append(b, 0xc0, 0x01), uint64(*m.OColor))
+		b = codec.AppendVarint(b, 24<<3|codec.WireVarint, uint64(*m.OColor))
 	}
 	if len(m.RDouble) > 0 {
-		b = codec.AppendPackedFixed(append(b, 0xfa, 0x01), m.RDouble)
+		b = codec.AppendPackedFixed(b, 31<<3|codec.WireBytes, m.RDouble)
 	}
 	if len(m.RSint64) > 0 {
-		b = codec.AppendPackedZigzag(append(b, 0x82, 0x02), m.RSint64)
+		b = codec.AppendPackedZigzag(b, 32<<3|codec.WireBytes, m.RSint64)
 	}
 	if len(m.RUnpacked) > 0 {
 		for _, v := range m.RUnpacked {
-			b = codec.AppendVarint(append(b, 0x88, 0x02), uint64(v))
+			b = codec.AppendVarint(b, 33<<3|codec.WireVarint, uint64(v))
 		}
 	}
 	if len(m.RBool) > 0 {
-		b = codec.AppendPackedBool(append(b, 0x92, 0x02), m.RBool)
+		b = codec.AppendPackedBool(b, 34<<3|codec.WireBytes, m.RBool)
 	}
 	if len(m.RString) > 0 {
 		for _, v := range m.RString {
-			b = e.AppendString(append(b, 0x9a, 0x02), v)
+			b = e.AppendString(b, 35<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RBytes) > 0 {
 		for _, v := range m.RBytes {
-			b = codec.AppendBytes(append(b, 0xa2, 0x02), v)
+			b = codec.AppendBytes(b, 36<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RColor) > 0 {
-		b = codec.AppendPackedVarint(append(b, 0xaa, 0x02), m.RColor)
+		b = codec.AppendPackedVarint(b, 37<<3|codec.WireBytes, m.RColor)
 	}
 	if len(m.RMessage) > 0 {
 		for _, v := range m.RMessage {
-			b = e.AppendMessage(append(b, 0xb2, 0x02), v)
+			at := len(b) + 2
+			b = v.AppendFields(e, e.Open(b, 38<<3|codec.WireBytes))
+			b = e.Close(b, at)
 		}
 	}
 	if len(m.MString) > 0 {
-		b = codec.AppendMap[codec.String, codec.String](e, b, 330, m.MString)
+		b = codec.AppendMap[codec.String, codec.String](e, b, 41<<3|codec.WireBytes, m.MString)
 	}
 	if len(m.MMessage) > 0 {
-		b = codec.AppendMap[codec.Int64, codec.Sub[Everything, *Everything]](e, b, 338, m.MMessage)
+		b = codec.AppendMap[codec.Int64, codec.Sub[Everything, *Everything]](e, b, 42<<3|codec.WireBytes, m.MMessage)
 	}
 	if len(m.MColor) > 0 {
-		b = codec.AppendMap[codec.Bool, codec.Enum[Color]](e, b, 346, m.MColor)
+		b = codec.AppendMap[codec.Bool, codec.Enum[Color]](e, b, 43<<3|codec.WireBytes, m.MColor)
 	}
 	if len(m.MDouble) > 0 {
-		b = codec.AppendMap[codec.Fixed32, codec.Double](e, b, 354, m.MDouble)
+		b = codec.AppendMap[codec.Fixed32, codec.Double](e, b, 44<<3|codec.WireBytes, m.MDouble)
 	}
 	switch x := m.Choice.(type) {
 	case *Everything_CUint32:
-		b = codec.AppendVarint(append(b, 0x98, 0x03), uint64(x.CUint32))
+		b = codec.AppendVarint(b, 51<<3|codec.WireVarint, uint64(x.CUint32))
 	case *Everything_CString:
-		b = e.AppendString(append(b, 0xa2, 0x03), x.CString)
+		b = e.AppendString(b, 52<<3|codec.WireBytes, x.CString)
 	case *Everything_CMessage:
-		b = e.AppendMessage(append(b, 0xaa, 0x03), x.CMessage)
+		at := len(b) + 2
+		b = x.CMessage.AppendFields(e, e.Open(b, 53<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	case *Everything_CEmpty:
-		b = e.AppendLeaf(append(b, 0xb2, 0x03), x.CEmpty)
+		at := len(b) + 2
+		b = x.CEmpty.AppendFields(e, codec.OpenLeaf(b, 54<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.WTimestamp != nil {
-		b = e.AppendLeaf(append(b, 0xea, 0x03), m.WTimestamp)
+		at := len(b) + 2
+		b = m.WTimestamp.AppendFields(e, codec.OpenLeaf(b, 61<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.WDuration != nil {
-		b = e.AppendLeaf(append(b, 0xf2, 0x03), m.WDuration)
+		at := len(b) + 2
+		b = m.WDuration.AppendFields(e, codec.OpenLeaf(b, 62<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.WAny != nil {
-		b = e.AppendLeaf(append(b, 0xfa, 0x03), m.WAny)
+		at := len(b) + 2
+		b = m.WAny.AppendFields(e, codec.OpenLeaf(b, 63<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.WStruct != nil {
-		b = e.AppendMessage(append(b, 0x82, 0x04), m.WStruct)
+		at := len(b) + 2
+		b = m.WStruct.AppendFields(e, e.Open(b, 64<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
 	if m.WString != nil {
-		b = e.AppendLeaf(append(b, 0x8a, 0x04), m.WString)
+		at := len(b) + 2
+		b = m.WString.AppendFields(e, codec.OpenLeaf(b, 65<<3|codec.WireBytes))
+		b = e.Close(b, at)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *Everything) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *Everything) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *Everything) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // f_double
 			m.FDouble, pos = codec.ReadDouble(b, pos)
 		case 2<<3 | codec.WireFixed32: // f_float
 			m.FFloat, pos = codec.ReadFloat(b, pos)
 		case 3<<3 | codec.WireVarint: // f_int32
-			m.FInt32, pos = codec.ReadInt32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FInt32, pos = int32(v), end
 		case 4<<3 | codec.WireVarint: // f_int64
-			m.FInt64, pos = codec.ReadInt64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FInt64, pos = int64(v), end
 		case 5<<3 | codec.WireVarint: // f_uint32
-			m.FUint32, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FUint32, pos = uint32(v), end
 		case 6<<3 | codec.WireVarint: // f_uint64
-			m.FUint64, pos = codec.ReadUint64(b, pos)
+			m.FUint64, pos = codec.ReadVarint(b, pos)
 		case 7<<3 | codec.WireVarint: // f_sint32
-			m.FSint32, pos = codec.ReadSint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FSint32, pos = codec.Unzigzag32(v), end
 		case 8<<3 | codec.WireVarint: // f_sint64
-			m.FSint64, pos = codec.ReadSint64(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FSint64, pos = codec.Unzigzag64(v), end
 		case 9<<3 | codec.WireFixed32: // f_fixed32
 			m.FFixed32, pos = codec.ReadFixed32(b, pos)
 		case 10<<3 | codec.WireFixed64: // f_fixed64
@@ -1564,45 +1578,44 @@ func (m *Everything) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 12<<3 | codec.WireFixed64: // f_sfixed64
 			m.FSfixed64, pos = codec.ReadSfixed64(b, pos)
 		case 13<<3 | codec.WireVarint: // f_bool
-			m.FBool, pos = codec.ReadBool(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FBool, pos = v != 0, end
 		case 14<<3 | codec.WireBytes: // f_string
 			m.FString, pos = d.ReadString(b, pos)
 		case 15<<3 | codec.WireBytes: // f_bytes
 			m.FBytes, pos = d.ReadBytes(b, pos)
 		case 16<<3 | codec.WireVarint: // f_color
-			m.FColor, pos = codec.ReadEnum[Color](b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.FColor, pos = Color(v), end
 		case 17<<3 | codec.WireBytes: // f_message
 			m.FMessage, pos = codec.ReadMessage(d, b, pos, m.FMessage)
 		case 21<<3 | codec.WireVarint: // o_int32
-			var v int32
-			v, pos = codec.ReadInt32(b, pos)
-			m.OInt32 = d.NewInt32(v)
+			v, end := codec.ReadVarint(b, pos)
+			m.OInt32, pos = d.NewInt32(int32(v)), end
 		case 22<<3 | codec.WireBytes: // o_string
-			var v string
-			v, pos = d.ReadString(b, pos)
-			m.OString = d.NewString(v)
+			v, end := d.ReadString(b, pos)
+			m.OString, pos = d.NewString(v), end
 		case 23<<3 | codec.WireBytes: // o_bytes
 			m.OBytes, pos = d.ReadPresentBytes(b, pos)
 		case 24<<3 | codec.WireVarint: // o_color
-			var v Color
-			v, pos = codec.ReadEnum[Color](b, pos)
-			m.OColor = (*Color)(d.NewInt32(int32(v)))
+			v, end := codec.ReadVarint(b, pos)
+			m.OColor, pos = (*Color)(d.NewInt32(int32(v))), end
 		case 31<<3 | codec.WireBytes: // r_double
 			m.RDouble, pos = codec.ReadPackedFixed(d, b, pos, m.RDouble)
 		case 31<<3 | codec.WireFixed64: // r_double
-			m.RDouble, pos = codec.ReadUnpacked(d, tag, b, pos, m.RDouble, codec.ReadDouble)
+			m.RDouble, pos = codec.ReadUnpackedFixed(d, tag, b, pos, m.RDouble)
 		case 32<<3 | codec.WireBytes: // r_sint64
 			m.RSint64, pos = codec.ReadPackedZigzag(d, b, pos, m.RSint64)
 		case 32<<3 | codec.WireVarint: // r_sint64
-			m.RSint64, pos = codec.ReadUnpacked(d, tag, b, pos, m.RSint64, codec.ReadSint64)
+			m.RSint64, pos = codec.ReadUnpackedZigzag(d, tag, b, pos, m.RSint64)
 		case 33<<3 | codec.WireBytes: // r_unpacked
 			m.RUnpacked, pos = codec.ReadPackedVarint(d, b, pos, m.RUnpacked)
 		case 33<<3 | codec.WireVarint: // r_unpacked
-			m.RUnpacked, pos = codec.ReadUnpacked(d, tag, b, pos, m.RUnpacked, codec.ReadInt32)
+			m.RUnpacked, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RUnpacked)
 		case 34<<3 | codec.WireBytes: // r_bool
 			m.RBool, pos = codec.ReadPackedBool(d, b, pos, m.RBool)
 		case 34<<3 | codec.WireVarint: // r_bool
-			m.RBool, pos = codec.ReadUnpacked(d, tag, b, pos, m.RBool, codec.ReadBool)
+			m.RBool, pos = codec.ReadUnpackedBool(d, tag, b, pos, m.RBool)
 		case 35<<3 | codec.WireBytes: // r_string
 			m.RString, pos = d.ReadStrings(tag, b, pos, m.RString)
 		case 36<<3 | codec.WireBytes: // r_bytes
@@ -1610,7 +1623,7 @@ func (m *Everything) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 37<<3 | codec.WireBytes: // r_color
 			m.RColor, pos = codec.ReadPackedVarint(d, b, pos, m.RColor)
 		case 37<<3 | codec.WireVarint: // r_color
-			m.RColor, pos = codec.ReadUnpacked(d, tag, b, pos, m.RColor, codec.ReadEnum[Color])
+			m.RColor, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.RColor)
 		case 38<<3 | codec.WireBytes: // r_message
 			m.RMessage, pos = codec.ReadMessages(d, tag, b, pos, m.RMessage)
 		case 41<<3 | codec.WireBytes: // m_string
@@ -1622,24 +1635,25 @@ func (m *Everything) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 44<<3 | codec.WireBytes: // m_double
 			m.MDouble, pos = codec.ReadMap[codec.Fixed32, codec.Double](d, b, pos, m.MDouble)
 		case 51<<3 | codec.WireVarint: // c_uint32
-			x := new(Everything_CUint32)
-			x.CUint32, pos = codec.ReadUint32(b, pos)
+			x := codec.New[Everything_CUint32](d)
+			v, end := codec.ReadVarint(b, pos)
+			x.CUint32, pos = uint32(v), end
 			m.Choice = x
 		case 52<<3 | codec.WireBytes: // c_string
-			x := new(Everything_CString)
+			x := codec.New[Everything_CString](d)
 			x.CString, pos = d.ReadString(b, pos)
 			m.Choice = x
 		case 53<<3 | codec.WireBytes: // c_message
 			x, ok := m.Choice.(*Everything_CMessage)
 			if !ok {
-				x = new(Everything_CMessage)
+				x = codec.New[Everything_CMessage](d)
 				m.Choice = x
 			}
 			x.CMessage, pos = codec.ReadMessage(d, b, pos, x.CMessage)
 		case 54<<3 | codec.WireBytes: // c_empty
 			x, ok := m.Choice.(*Everything_CEmpty)
 			if !ok {
-				x = new(Everything_CEmpty)
+				x = codec.New[Everything_CEmpty](d)
 				m.Choice = x
 			}
 			x.CEmpty, pos = codec.ReadMessage(d, b, pos, x.CEmpty)
@@ -1654,13 +1668,13 @@ func (m *Everything) DecodeFields(d *codec.Decoder, pos, end int) int {
 		case 65<<3 | codec.WireBytes: // w_string
 			m.WString, pos = codec.ReadMessage(d, b, pos, m.WString)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

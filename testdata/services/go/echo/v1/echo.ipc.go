@@ -50,10 +50,7 @@ func (m *SayRequest) GetTimes() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *SayRequest) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *SayRequest) SizeFields(e *codec.Encoder) int {
+func (m *SayRequest) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -71,7 +68,7 @@ func (m *SayRequest) SizeFields(e *codec.Encoder) int {
 func (m *SayRequest) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -80,36 +77,36 @@ func (m *SayRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != "" {
-		b = e.AppendString(append(b, 0x0a), m.Text)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Text)
 	}
 	if m.Times != 0 {
-		b = codec.AppendVarint(append(b, 0x10), uint64(m.Times))
+		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(m.Times))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *SayRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *SayRequest) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *SayRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
 			m.Text, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireVarint: // times
-			m.Times, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Times, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -159,10 +156,7 @@ func (m *SayResponse) GetText() string {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *SayResponse) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *SayResponse) SizeFields(e *codec.Encoder) int {
+func (m *SayResponse) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -177,7 +171,7 @@ func (m *SayResponse) SizeFields(e *codec.Encoder) int {
 func (m *SayResponse) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -186,31 +180,30 @@ func (m *SayResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != "" {
-		b = e.AppendString(append(b, 0x0a), m.Text)
+		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Text)
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *SayResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *SayResponse) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *SayResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
 			m.Text, pos = d.ReadString(b, pos)
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -262,10 +255,7 @@ func (m *TooLong) GetLimit() uint32 {
 }
 
 // Size returns the number of bytes that MarshalAppend appends.
-func (m *TooLong) Size() int { return m.SizeFields(nil) }
-
-// SizeFields is Size for messages that hold m.
-func (m *TooLong) SizeFields(e *codec.Encoder) int {
+func (m *TooLong) Size() int {
 	if m == nil {
 		return 0
 	}
@@ -280,7 +270,7 @@ func (m *TooLong) SizeFields(e *codec.Encoder) int {
 func (m *TooLong) MarshalAppend(b []byte) ([]byte, error) {
 	var e codec.Encoder
 	b = m.AppendFields(&e, codec.Room(b, m))
-	return b, e.Err(m)
+	return e.Finish(b, m)
 }
 
 // AppendFields is MarshalAppend for messages that hold m.
@@ -289,31 +279,31 @@ func (m *TooLong) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Limit != 0 {
-		b = codec.AppendVarint(append(b, 0x08), uint64(m.Limit))
+		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Limit))
 	}
-	return append(b, m.unknownFields...)
+	return codec.AppendUnknown(b, m.unknownFields)
 }
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TooLong) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
-func (m *TooLong) DecodeFields(d *codec.Decoder, pos, end int) int {
-	b := d.Input(end)
-	for start := pos; pos < end; start = pos {
-		var tag uint64
-		tag, pos = codec.ReadVarint(b, pos)
+func (m *TooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
+	var tag uint64
+	for start := pos; pos < len(b)-1; start = pos {
+		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // limit
-			m.Limit, pos = codec.ReadUint32(b, pos)
+			v, end := codec.ReadVarint(b, pos)
+			m.Limit, pos = uint32(v), end
 		default:
-			pos = d.Unknown(&m.unknownFields, tag, start, pos, end)
+			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
 		if pos < 0 {
 			return d.Fail(m, tag, start, pos)
 		}
 	}
-	return pos
+	return d.End(m, b, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -1,0 +1,100 @@
+package codec
+
+import (
+	"encoding/binary"
+	"runtime"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// notASCII are the bits that ASCII leaves clear in eight bytes.
+const notASCII = 0x8080808080808080
+
+// shortText is up to how many bytes a string is taken in words, which is faster than calling what is made for long ones.
+const shortText = 64
+
+// validText says that in[start:end] is UTF-8.
+func validText(in []byte, start, end int) bool {
+	n := end - start
+	if n <= 8 && len(in)-start >= 8 {
+		// What follows the string is shifted out.
+		return binary.LittleEndian.Uint64(in[start:])<<(64-8*uint(n))&notASCII == 0 || utf8.Valid(in[start:end])
+	}
+	return isASCII(in[start:end]) || utf8.Valid(in[start:end])
+}
+
+// wordsAnywhere says that the processor reads and writes words wherever they start.
+const wordsAnywhere = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
+
+// isASCII says that b is short, and ASCII.
+func isASCII(b []byte) bool {
+	if len(b) < 8 || len(b) > shortText {
+		return false
+	}
+	bits := binary.LittleEndian.Uint64(b[len(b)-8:])
+	for len(b) > 8 {
+		bits |= binary.LittleEndian.Uint64(b)
+		b = b[8:]
+	}
+	return bits&notASCII == 0
+}
+
+// AppendString appends a tag, the length and the bytes of s, which must be UTF-8.
+func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
+	n, at := len(s), len(b)
+	if n > shortText || tag > 0x7f || cap(b)-at < 2+n || !wordsAnywhere {
+		e.check(s)
+		return AppendRawString(b, tag, s)
+	}
+	// There is room for the tag, the length and n bytes: nothing is read or written beyond them.
+	to, from := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at), unsafe.Pointer(unsafe.StringData(s))
+	*(*byte)(to) = byte(tag)
+	*(*byte)(unsafe.Add(to, 1)) = byte(n)
+	to = unsafe.Add(to, 2)
+	var bits uint64
+	switch {
+	case n >= 8:
+		// The last word may share bytes with the one before.
+		for i := 0; i < n-8; i += 8 {
+			bits |= copyWord(to, from, i)
+		}
+		bits |= copyWord(to, from, n-8)
+	case n >= 4:
+		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
+	default:
+		for i := range n {
+			c := *(*byte)(unsafe.Add(from, i))
+			*(*byte)(unsafe.Add(to, i)) = c
+			bits |= uint64(c)
+		}
+	}
+	if bits&notASCII != 0 {
+		e.check(s)
+	}
+	return b[:at+2+n]
+}
+
+// copyWord copies eight bytes, and returns them.
+func copyWord(to, from unsafe.Pointer, at int) uint64 {
+	word := *(*uint64)(unsafe.Add(from, at))
+	*(*uint64)(unsafe.Add(to, at)) = word
+	return word
+}
+
+// copyHalf copies four bytes, and returns them.
+func copyHalf(to, from unsafe.Pointer, at int) uint64 {
+	word := *(*uint32)(unsafe.Add(from, at))
+	*(*uint32)(unsafe.Add(to, at)) = word
+	return uint64(word)
+}
+
+func (e *Encoder) check(s string) {
+	if !utf8.ValidString(s) {
+		e.fail(s)
+	}
+}
+
+// AppendRawString appends a tag, the length and the bytes of s, whatever they are.
+func AppendRawString(b []byte, tag uint64, s string) []byte {
+	return append(AppendVarint(b, tag, uint64(len(s))), s...)
+}
