@@ -97,6 +97,7 @@ func (s *Session) await(ctx context.Context, c *Call) *Failure {
 	}
 	if c.failure != nil {
 		c.drop() // what came before it, for which room may be reserved
+		s.grant()
 		return c.failure
 	}
 	return c.answer()
@@ -149,6 +150,7 @@ func (c *Call) answer() *Failure {
 	switch {
 	case n != 1:
 		c.drop()
+		c.s.grant()
 		return failf(CodeInternal, "the peer answered a call of one response with %d", n)
 	case c.answered:
 		return nil
@@ -157,6 +159,7 @@ func (c *Call) answer() *Failure {
 	it := c.items[0]
 	c.items = nil
 	s.release(it.room)
+	s.grant()
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	if err := s.decoding(it.alone).Unmarshal(it.data, c.res); err != nil {
@@ -462,6 +465,7 @@ func (s *Session) abandon(c *Call, why error) {
 	c.abandoned, c.closed, c.discard = true, true, true
 	if c.finished {
 		c.drop()
+		s.grant()
 		return
 	}
 	s.owe(&c.stream)

@@ -115,10 +115,10 @@ func (in *Incoming) cancel(cause error) frame.Metadata {
 // cutText returns text as a frame may carry it: at most so many bytes of UTF-8.
 func cutText(text string, most int) string {
 	if len(text) > most {
-		text = text[:most]
-		for len(text) > 0 && !utf8.ValidString(text[len(text)-min(len(text), utf8.UTFMax):]) {
-			text = text[:len(text)-1]
+		for most > 0 && !utf8.RuneStart(text[most]) {
+			most--
 		}
+		text = text[:most]
 	}
 	if !utf8.ValidString(text) {
 		return "(the error's text is not UTF-8)"

@@ -663,6 +663,40 @@ func TestOnlyStatusEndsResponses(t *testing.T) {
 	c.Cancel()
 }
 
+// TestLargeMessagesTakeTurns: where there is room for one of several large answers only, each is answered in its turn.
+func TestLargeMessagesTakeTurns(t *testing.T) {
+	limits := Limits{MaxMessage: 40_000, Assembly: 40_000, Window: 4 * minFrame, MaxFrame: minFrame}
+	s, _, _ := pair(t, Config{Limits: limits}, Config{Limits: limits})
+	want := string(make([]byte, 39_000))
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 20 {
+				if got, f := call(s, mEcho, want); f != nil || got != want {
+					t.Errorf("got %d bytes, %v", len(got), f)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestTextIsCutBetweenCharacters: what is cut is not more than what does not fit.
+func TestTextIsCutBetweenCharacters(t *testing.T) {
+	for in, want := range map[string]string{
+		"ab":                    "ab",
+		"abcdefgh":              "abcdefgh",
+		"abcdefghi":             "abcdefgh",
+		"\u8a9e\u8a9e\u8a9e":    "\u8a9e\u8a9e",
+		"a\U0001f642\U0001f642": "a\U0001f642",
+		"\xffbcdefghi":          "(the error's text is not UTF-8)",
+	} {
+		if got := cutText(in, 8); got != want {
+			t.Errorf("cutText(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 // TestResponsesThatAreNotWanted: a call of one response fails where there are more, and keeps nothing of a response that
 // came before it failed.
 func TestResponsesThatAreNotWanted(t *testing.T) {

@@ -240,7 +240,8 @@ func (st *stream) reserve() {
 	}
 }
 
-// release gives room back and lets the next in line have it. Called with the mutex held.
+// release gives room back and lets the next in line have it. Who is not the reader, which writes when it has handled what
+// has come, calls grant behind it. Called with the mutex held.
 func (s *Session) release(room int) {
 	s.reserved -= room
 	for len(s.starved) > 0 {
@@ -256,6 +257,14 @@ func (s *Session) release(room int) {
 		s.starved = s.starved[1:]
 	}
 	s.starved = nil
+}
+
+// grant sends what is owed, such as the credit of the message that was next in line: else it would leave with the next
+// frame, which may be one that waits for this credit. Called and returns with the mutex held; it is released meanwhile.
+func (s *Session) grant() {
+	if len(s.due) > 0 {
+		s.flush(false)
+	}
 }
 
 // settle returns the credit of what was taken, when it is worth a frame. Called with the mutex held.
@@ -328,9 +337,7 @@ func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
 			st.room -= room
 			st.s.release(room)
 		}
-		if len(st.s.due) > 0 {
-			st.s.flush(false)
-		}
+		st.s.grant()
 		st.s.mu.Unlock()
 	}
 	return it, true, nil
