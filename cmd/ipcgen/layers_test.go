@@ -25,6 +25,8 @@ var layers = []string{
 	"runtime/wkt/descriptor",
 	"runtime/protobuf",
 	"runtime/ipc",
+	"runtime/interop/testee",
+	"runtime/interop",
 	// What generates.
 	"idl/diag",
 	"idl",

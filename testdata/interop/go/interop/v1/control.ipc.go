@@ -1105,10 +1105,12 @@ type CallRequest struct {
 	Metadata  map[string][]byte `protobuf:"bytes,7,rep,name=metadata"`
 	// By which the call is known to Cancel, Open and Progress.
 	Name string `protobuf:"bytes,8,opt,name=name"`
-	// Of Download and Chat: after how many responses the caller waits until its gate is open; absent: it never does.
+	// Of Download and Chat: after how many responses, at least one, the caller waits until its gate is open; absent: it never
+	// does.
 	PauseAfter *uint32 `protobuf:"varint,9,opt,name=pause_after"`
-	// Of Download and Chat: after how many responses the caller leaves the call, by what the language has for that:
-	// breaking out of the loop, closing the object; absent: it never does.
+	// Of Download and Chat: after how many responses, at least one, the caller leaves the call, by what the language has for
+	// that: breaking out of the loop, closing the object; absent: it never does. Where it is to wait behind the same
+	// response, it waits first.
 	LeaveAfter *uint32 `protobuf:"varint,10,opt,name=leave_after"`
 	// Responses are counted and not returned.
 	CountOnly bool `protobuf:"varint,11,opt,name=count_only"`

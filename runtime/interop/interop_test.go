@@ -1,0 +1,91 @@
+//go:build unix
+
+package interop
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	interopv1 "github.com/ipcgen/ipcgen/testdata/interop/go/interop/v1"
+)
+
+// A pairing is who calls whom over what.
+type pairing struct {
+	server, client *language
+	transport      string
+}
+
+// A testCase is one thing that must hold in every pairing.
+type testCase struct {
+	feature, name string
+	run           func(t *testing.T, v *visit)
+	// Fresh gives the case testees of its own: it ends the session, or one of them. So do options.
+	fresh   bool
+	options *interopv1.Options
+}
+
+// rawFeatures are those of the cases in which the suite itself is the peer.
+var rawFeatures = []string{"handshake", "version skew", "broken peers"}
+
+// cases are all of them, by what a language must support for them. Cases that are not fresh share a session, so that it is seen to
+// survive them.
+var cases = slices.Concat(messageCases, callCases, errorCases, streamCases, pressureCases, bothCases, endCases)
+
+func TestInterop(t *testing.T) {
+	if len(cases) < 44 {
+		t.Errorf("there are %d cases", len(cases))
+	}
+	there, missing := languages(t)
+	for name, why := range missing {
+		t.Run(name, func(t *testing.T) { t.Skip(why) })
+	}
+	for _, server := range there {
+		for _, client := range there {
+			for _, transport := range transports {
+				t.Run(fmt.Sprintf("%s from %s over %s", server.name, client.name, transport), func(t *testing.T) {
+					t.Parallel()
+					pairing{server, client, transport}.test(t)
+				})
+			}
+		}
+	}
+	for _, l := range there {
+		t.Run(l.name+" from a raw peer", func(t *testing.T) {
+			t.Parallel()
+			testRaw(t, l)
+		})
+	}
+}
+
+// lacks says which language does not have a feature.
+func (p pairing) lacks(feature string) string {
+	for _, l := range []*language{p.server, p.client} {
+		if !l.has(feature) {
+			return l.name
+		}
+	}
+	return ""
+}
+
+func (p pairing) test(t *testing.T) {
+	if l := p.lacks(p.transport); l != "" {
+		t.Skipf("%s does not have %s", l, p.transport)
+	}
+	shared := newVisit(t, p, nil)
+	for _, c := range cases {
+		t.Run(c.feature+"/"+c.name, func(t *testing.T) {
+			if l := p.lacks(c.feature); l != "" {
+				t.Skipf("%s does not have %s", l, c.feature)
+			}
+			v := shared
+			if c.fresh || c.options != nil {
+				v = newVisit(t, p, c.options)
+			}
+			c.run(t, v)
+			if !c.fresh {
+				v.lives(t)
+			}
+		})
+	}
+}
