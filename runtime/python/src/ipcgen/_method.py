@@ -1,0 +1,126 @@
+"""What the schema says of a method, and how messages and errors pass between it and the session."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypedDict, TypeVar
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from ._errors import Code, RpcError, not_executed, rpc_error
+from ._session import Failure, Session
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+
+class CallOptions(TypedDict, total=False):
+    """What may be said of one call."""
+
+    timeout: float | None
+    """Seconds until the call fails with DEADLINE_EXCEEDED, in place of what the schema says; None is without limit. The
+    deadline travels: the handler is told when it has passed."""
+    metadata: Mapping[str, str]
+    """Named values beside the request. Names are 1 to 255 characters of a-z, 0-9, '-', '_' and '.'; at most 64 entries and
+    8 KiB (32 and 4 KiB where the peer is another user). A value that is not text is written as surrogate escapes."""
+    trailers: dict[str, str]
+    """A dictionary that gets what the handler sent with its answer."""
+
+
+class Method(Generic[Req, Res]):
+    """A method of a service. Generated code has one for each; its shape is the subclass."""
+
+    shape: int
+    single = False  # the handler takes one message
+
+    def __init__(
+        self,
+        path: str,
+        request: type[Req],
+        response: type[Res],
+        *,
+        timeout: float | None = None,
+        errors: Sequence[type[Message]] = (),
+    ) -> None:
+        self.path = path  # "echo.v1.Echo/Say"
+        self.id = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little")
+        self.request = request
+        self.response = response
+        self.timeout = timeout
+        self.errors = {e.DESCRIPTOR.full_name: e for e in errors}
+
+    def unimplemented(self) -> RpcError:
+        """Return the error of a handler that is not there."""
+        return not_executed(Code.UNIMPLEMENTED, "the peer knows the method and does not implement it")
+
+    def encode(self, message: Message, want: type[Message], session: Session) -> bytes:
+        """Return a message as it travels; an RpcError or TypeError says why it cannot."""
+        if type(message) is not want:
+            raise TypeError(f"{self.path}: want a message of the type {want.DESCRIPTOR.full_name}, got {_kind(message)}")
+        try:
+            data = message.SerializeToString()
+        except (EncodeError, ValueError) as e:
+            raise self.named(not_executed(Code.INTERNAL, f"encoding the message: {e}")) from e
+        if len(data) > session.max_message:
+            text = f"message of {len(data)} bytes, over the limit of {session.max_message} that both sides take"
+            raise self.named(not_executed(Code.RESOURCE_EXHAUSTED, text))
+        return data
+
+    def decode_response(self, data: bytes) -> Res:
+        """Return what the peer answered."""
+        try:
+            return self.response.FromString(data)
+        except DecodeError as e:
+            raise self.named(rpc_error(Code.INTERNAL, f"decoding the response: {e}")) from e
+
+    def decode_request(self, data: bytes) -> Req:
+        """Return what the caller sent."""
+        try:
+            return self.request.FromString(data)
+        except DecodeError as e:
+            raise RpcError(Code.INVALID_ARGUMENT, f"decoding the request: {e}") from e
+
+    def named(self, error: RpcError) -> RpcError:
+        """Return an error that says which method was called."""
+        error.method = self.path
+        return error
+
+    def error(self, failure: Failure) -> RpcError:
+        """Return what a caller sees of a failed call."""
+        details = []
+        for name, value in failure.details:
+            if name in self.errors:
+                try:
+                    details.append(self.errors[name].FromString(value))
+                except DecodeError:
+                    continue  # the peer's schema has another message of that name
+        e = self.named(rpc_error(failure.code, failure.text, details))
+        e.not_executed, e.remote, e.trailers = failure.not_executed, failure.remote, failure.trailers
+        e.__cause__ = failure.cause
+        return e
+
+    def failure(self, error: BaseException, cause: int) -> tuple[Failure, bool]:
+        """Return what of a handler's error goes to the caller: what was written for it, and nothing else. False says that
+        nothing was. Cause is the code with which the handler had been told to stop."""
+        if isinstance(error, RpcError):
+            details = [(d.DESCRIPTOR.full_name, d) for d in error.details if d.DESCRIPTOR.full_name in self.errors]
+            failure = Failure(
+                int(error.code) or Code.UNKNOWN,
+                error.message,
+                details=[(name, d.SerializePartialToString()) for name, d in details],
+                not_executed=error.not_executed and not error.method,  # not where it is another call's
+            )
+            return failure, len(details) == len(error.details)
+        if isinstance(error, asyncio.CancelledError):
+            if cause == Code.DEADLINE_EXCEEDED:
+                return Failure(Code.DEADLINE_EXCEEDED, "the handler ran out of time"), True
+            return Failure(Code.CANCELLED, "the handler was canceled"), True
+        if isinstance(error, TimeoutError):
+            return Failure(Code.DEADLINE_EXCEEDED, "the handler ran out of time"), True
+        return Failure(Code.UNKNOWN, "the handler failed; its process's log says how"), False
+
+
+def _kind(value: object) -> str:
+    return value.DESCRIPTOR.full_name if isinstance(value, Message) else repr(type(value).__name__)

@@ -1,0 +1,165 @@
+"""What a process serves: implementations of services, and how a session runs their handlers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol
+
+from google.protobuf.message import Message
+
+from ._channel import Peer
+from ._connection import Connection, current_call
+from ._errors import Code, RpcError
+from ._frame import encode_metadata
+from ._method import Method
+from ._session import Incoming
+from ._stream import Sending
+
+
+class ServedMethod(Protocol):
+    """A method as a session runs it: what the shapes of the module generated are."""
+
+    path: str
+    id: int
+    shape: int
+    single: bool
+    silent: bool
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        """Run a handler of the method, and return its last message."""
+
+    def failure(self, error: BaseException, cause: int) -> Any:
+        """Return what of a handler's error goes to the caller."""
+
+
+class Service:
+    """The base of generated services. A subclass implements the methods; those that it does not answer UNIMPLEMENTED."""
+
+    _service: ClassVar[str]  # the full name: "echo.v1.Echo"
+    _methods: ClassVar[tuple[tuple[str, Any], ...]]  # by the names of the Python methods
+
+
+class Binding:
+    """A method with its handler."""
+
+    __slots__ = ("handler", "method", "single")
+
+    def __init__(self, method: Any, handler: Callable[..., Any]) -> None:
+        self.method = method
+        self.handler = handler
+        self.single: bool = method.single
+
+    async def run(self, conn: Connection, incoming: Incoming) -> bytes | None:
+        """Run the handler, and return its last message."""
+        result: bytes | None = await self.method.run(conn, incoming, self.handler)
+        return result
+
+
+def bind(services: Iterable[Service]) -> tuple[dict[int, Binding], list[tuple[str, int]]]:
+    """Return the methods of services by their ids, and the services' names and hashes."""
+    methods: dict[int, Binding] = {}
+    names: dict[str, int] = {}
+    for service in services:
+        if not isinstance(service, Service):
+            raise TypeError(f"want an instance of a generated service's subclass, got {service!r}")
+        name = service._service
+        if name in names:
+            raise ValueError(f"the service {name} is there twice")
+        names[name] = _hash(method for _, method in service._methods)
+        for attribute, method in service._methods:
+            if method.id in methods:
+                other = methods[method.id].method.path
+                raise ValueError(f"the methods {other} and {method.path} have the same id {method.id:#x}: rename one")
+            methods[method.id] = Binding(method, getattr(service, attribute))
+    return methods, list(names.items())
+
+
+def _hash(methods: Iterable[Any]) -> int:
+    """Say what a service's methods are, so that two sides can tell whether they were made from the same schema."""
+    lines = sorted(f"{m.path} {m.shape}\n".encode() for m in methods)
+    return int.from_bytes(hashlib.sha256(b"".join(lines)).digest()[:8], "little")
+
+
+class Requests:
+    """The requests of a call, as its handler sees them. It ends when the caller sends no more."""
+
+    def __init__(self, conn: Connection, incoming: Incoming, method: Method[Any, Any]) -> None:
+        self._conn, self._incoming, self._method = conn, incoming, method
+
+    def __aiter__(self) -> Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        incoming = self._incoming
+        data = await self._conn._receive(incoming)
+        if data is not None:
+            return self._method.decode_request(data)
+        if incoming.peer_end:
+            raise StopAsyncIteration
+        raise RpcError(Code.CANCELLED, "the caller is gone")
+
+
+async def one_request(conn: Connection, incoming: Incoming, method: Method[Any, Any]) -> Message:
+    """Return the request of a server stream."""
+    data = await conn._receive(incoming)
+    if data is None:
+        raise RpcError(Code.INVALID_ARGUMENT, "the call came without a request")
+    request: Message = method.decode_request(data)
+    return request
+
+
+async def send_responses(
+    conn: Connection, incoming: Incoming, method: Method[Any, Any], responses: AsyncIterator[Message]
+) -> None:
+    """Send what a handler yields, until the caller takes no more."""
+    close = getattr(responses, "aclose", None)
+    async with contextlib.AsyncExitStack() as stack:
+        if close is not None:
+            stack.push_async_callback(close)
+        async for response in responses:
+            data = method.encode(response, method.response, conn._session)
+            if not await conn._send(incoming, Sending(data)):
+                return
+
+
+class HandlerCall:
+    """The call that a handler handles."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+
+    @property
+    def connection(self) -> Connection:
+        """The session by which the call came, to call the peer back."""
+        conn = self._incoming.session.driver
+        assert isinstance(conn, Connection)
+        return conn
+
+    @property
+    def peer(self) -> Peer:
+        """Who made the call."""
+        return self.connection.peer
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the caller sent beside the request. A value that is not text has surrogate escapes."""
+        return self._incoming.metadata
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the call's deadline; None where it has none."""
+        deadline = self._incoming.deadline
+        return max(0.0, deadline - self.connection.now()) if deadline else None
+
+    def set_trailer(self, name: str, value: str) -> None:
+        """Add a value to what goes back with the end of the call. ValueError: the name is not allowed, or it is too much."""
+        trailers = {**self._incoming.trailers, name: value}
+        encode_metadata(trailers, self._incoming.session.limits.metadata)
+        self._incoming.trailers = trailers
+
+
+def current() -> HandlerCall:
+    """Return the call that the handler handles which runs here. LookupError: none does."""
+    return HandlerCall(current_call.get())

@@ -1,0 +1,727 @@
+"""A session driven by the threads that call: no event loop, and no thread that hands answers over.
+
+One thread at a time reads; it has the role. A caller that waits takes the role if nobody has it, and so reads its own
+answer; while another has it, it is woken when its answer has come. Between calls nobody has the role. When that has lasted
+for a tick, a thread of the connection's own takes it, so that a peer that pings, drains or dies finds somebody there, and
+gives it back to the next caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import IO, Any, Generic, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from . import _pipes, _sockets
+from ._address import Address, parse
+from ._channel import Channel, Peer, TLSChannel
+from ._connection import LAST_WORDS, io_error
+from ._errors import Code, Reason, SessionError, not_executed, rpc_error
+from ._frame import END, NO_METADATA, encode_metadata
+from ._limits import Limits, settle
+from ._method import CallOptions, Method
+from ._session import Call, Failure, Incoming, Session, SlotWaiter
+from ._stream import Sending, Stream
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+TICK = 0.01
+"""Seconds for which nobody may have the role before the connection's own thread takes it."""
+
+
+class _Waiter:
+    """A thread that waits for the session."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def notify(self) -> None:
+        if self._gate.locked():
+            self._gate.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until notified; a negative number of seconds is without limit."""
+        self._gate.acquire(timeout=seconds)
+
+
+class SyncConnection:
+    """A session with a peer, for calls from any number of threads. It serves nothing. ``with`` closes it."""
+
+    def __init__(self, channel: Channel, limits: Limits | None) -> None:
+        self._channel = channel
+        self._limits = settle(limits, channel.peer.same_user)
+        # The lock guards the session and everything below. It is never held while a thread waits.
+        self._lock = threading.Lock()
+        self._session = Session(self, 0, self._limits, {}, [])
+        self._reading = False  # somebody has the role
+        self._relieve = False  # the connection's own thread has it and is to give it back
+        self._idling = False  # it has it
+        self._moves = 0  # how often a caller had it
+        self._waiting: list[_Waiter] = []  # those that do not have it
+        self._last_words = 0.0  # when to give up reading, once writing has failed
+        self._write_error: SessionError | None = None
+        self._dropped: list[Call] = []  # that nobody has any more
+        self._vacated = threading.Event()
+        self._over = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._poll.register(channel.reads, select.POLLIN)
+        self._polls_write = False
+
+    def _start(self) -> None:
+        """Shake hands within the limit for it. On failure the channel is closed."""
+        limit = self._limits.handshake
+        with self._lock:
+            try:
+                self._wait(None, lambda: self._session.peer is not None, time.monotonic() + limit)
+            except BaseException:
+                self._end(SessionError(Reason.CLOSED, "given up during the handshake"))
+                raise
+            if self._session.peer is None:
+                text = f"the peer's HELLO did not come within {limit:g} s: is it an ipcgen peer?"
+                self._end(SessionError(Reason.NO_HANDSHAKE, text))
+                assert self._session.ended is not None
+                raise self._session.ended
+        threading.Thread(target=self._idle, name="ipcgen-idle", daemon=True).start()
+
+    # What the session asks for (Driver).
+
+    def opened(self) -> None:
+        """The handshake is over."""
+
+    def wake(self, waiter: Any) -> None:
+        """Let a thread look again."""
+        waiter.notify()
+
+    def start(self, incoming: Incoming) -> None:
+        """Nothing is served here."""
+        raise AssertionError("a connection without services has no handlers")
+
+    def cancel(self, incoming: Incoming) -> None:
+        """Nothing is served here."""
+
+    def now(self) -> float:
+        """Return the time on the clock of deadlines."""
+        return time.monotonic()
+
+    # Waiting and reading. All of these are called with the lock held.
+
+    def _wait(self, stream: Stream | None, ready: Callable[[], bool], deadline: float) -> None:
+        """Wait until ready, the deadline (0: none) or the end of the session."""
+        try:
+            while not ready() and self._session.ended is None:
+                if deadline and time.monotonic() >= deadline:
+                    return
+                if self._reading:
+                    self._wait_for_others(stream, deadline)
+                    continue
+                self._reading = True
+                try:
+                    self._read(ready, deadline)
+                finally:
+                    self._reading = False
+                    self._moves += 1
+        finally:
+            if not self._reading:
+                self._vacate()
+
+    def _vacate(self) -> None:
+        """Let another caller that waits have the role, or nobody."""
+        if self._waiting:
+            self._waiting[0].notify()
+        elif not self._vacated.is_set():
+            self._vacated.set()
+
+    def _wait_for_others(self, stream: Stream | None, deadline: float) -> None:
+        """Wait while another thread reads, until something has come for this one or the role is free."""
+        if self._idling:
+            self._relieve = True
+        self._nudge()
+        waiter = _Waiter()
+        self._waiting.append(waiter)
+        if stream is not None:
+            stream.receiver = waiter
+        self._lock.release()
+        try:
+            waiter.wait(max(0.0, deadline - time.monotonic()) if deadline else -1)
+        finally:
+            self._lock.acquire()
+            self._waiting.remove(waiter)
+            if stream is not None:
+                stream.receiver = None
+
+    def _nudge(self) -> None:
+        """Make the thread that reads look again: at what is to be written, and at whether it is to go on."""
+        if self._relieve or self._session.wants_write:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake_write, b"\0")
+
+    def _read(self, ready: Callable[[], bool], deadline: float) -> None:
+        """Read, and write what could not be written at once, until ready, the deadline or the end of the session."""
+        session = self._session
+        stall = 0.0  # when the peer must have taken something
+        while True:
+            handed = session.handed
+            while self._dropped:
+                session.abandon(self._dropped.pop(), Code.CANCELLED)
+            if session.wants_write or self._channel.unsent:
+                self._flush()
+            if ready() or session.ended is not None:
+                return
+            blocked = session.wants_write or self._channel.unsent
+            if not blocked:
+                stall = 0.0
+            elif not stall or session.handed != handed:
+                stall = time.monotonic() + self._limits.stall
+            timeout = self._patience(deadline, stall)
+            if timeout == 0:
+                return
+            self._receive(timeout, blocked)
+
+    def _patience(self, deadline: float, stall: float) -> float | None:
+        """Return how long to wait: None is without limit, 0 that the deadline has passed."""
+        if not (deadline or stall or self._last_words):
+            return None
+        now = time.monotonic()
+        if stall and now >= stall:
+            self._end(SessionError(Reason.STALLED, f"the peer has read nothing for {self._limits.stall:g} s"))
+        if self._last_words and now >= self._last_words and self._write_error is not None:
+            self._end(self._write_error)
+        return max(0.0, min(t for t in (deadline, stall, self._last_words) if t) - now)
+
+    def _receive(self, timeout: float | None, blocked: bool) -> None:
+        """Wait for the channel, and handle what it has."""
+        channel = self._channel
+        if blocked != self._polls_write:
+            self._polls_write = blocked
+            self._poll.register(channel.reads, select.POLLIN)
+            if channel.writes == channel.reads:
+                self._poll.register(channel.reads, select.POLLIN | (select.POLLOUT if blocked else 0))
+            elif blocked:
+                self._poll.register(channel.writes, select.POLLOUT)
+            else:
+                self._poll.unregister(channel.writes)
+        self._lock.release()
+        try:
+            events = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
+        finally:
+            self._lock.acquire()
+        for fd, event in events:
+            if fd == self._wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            elif fd == channel.reads and event & ~select.POLLOUT and self._session.ended is None:
+                self._take()
+
+    def _take(self) -> None:
+        """Handle what has come."""
+        try:
+            data = self._channel.recv()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as e:
+            self._end(io_error("reading", e))
+            return
+        if not data:
+            self._lock.release()
+            try:
+                ending = self._channel.ending(LAST_WORDS)
+            finally:
+                self._lock.acquire()
+            text = "the peer closed the connection or died"
+            self._end(SessionError(Reason.PEER_GONE, f"{text}: {ending}" if ending else text))
+            return
+        try:
+            self._session.receive(data)
+        except SessionError as e:
+            self._end(e)
+
+    def _flush(self) -> None:
+        """Write what is queued, as far as the channel takes it."""
+        session, send = self._session, self._channel.send
+        if session.failed:
+            return
+        try:
+            if self._channel.unsent:
+                send(b"")
+            while data := session.to_send():
+                session.sent(send(data))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as e:
+            ended = io_error("writing", e)
+            if ended.reason != Reason.PEER_GONE:
+                self._end(ended)
+                return
+            session.failed = True  # what the peer had sent before it went is still read
+            self._write_error, self._last_words = ended, time.monotonic() + LAST_WORDS
+
+    def _push(self) -> None:
+        """Write what is queued; what the channel does not take at once is for the one that reads."""
+        self._flush()
+        if not self._session.wants_write and not self._channel.unsent:
+            return
+        if self._reading:
+            self._nudge()
+        elif not self._vacated.is_set():
+            self._vacated.set()
+
+    def _idle(self) -> None:
+        """Read while no caller does: the connection's own thread."""
+        while True:
+            self._vacated.wait()
+            moves = self._moves
+            if self._over.wait(TICK):
+                return
+            with self._lock:
+                if self._session.ended is not None:
+                    return
+                if self._reading or moves != self._moves:
+                    continue
+                self._vacated.clear()
+                self._reading = self._idling = True
+                try:
+                    self._read(lambda: self._relieve, 0.0)
+                finally:
+                    self._reading = self._idling = self._relieve = False
+                    if self._waiting:
+                        self._vacate()
+
+    # Calls.
+
+    def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> Call:
+        """Do a whole call of one request; return it when it is over and has gone well."""
+        data = method.encode(request, method.request, self._session)
+        with self._lock:
+            call = self._open(method, data, True, options)
+            try:
+                self._wait(call, lambda: call.finished, call.deadline)
+                if not call.finished:
+                    self._give_up_late(method, call)
+            finally:
+                if not call.finished:
+                    self._abandon(call)
+            if "trailers" in options:
+                options["trailers"].update(call.trailers)
+            if call.failure is not None:
+                raise method.error(call.failure)
+            return call
+
+    def _oneway(self, method: Method[Any, Any], request: Message, options: CallOptions) -> None:
+        """Send a call that nobody waits for; return when it is queued."""
+        data = method.encode(request, method.request, self._session)
+        with self._lock:
+            call = self._open(method, data, True, options)
+            call.abandoned = call.discard = True
+
+    def _send_all(self, method: Method[Any, Res], requests: Iterable[Message], options: CallOptions) -> Res:
+        """Do a call of a client stream. It stops taking requests when the peer has ended the call."""
+        with SyncBidiStream(self, method, None, options) as stream:
+            for request in requests:
+                if not stream._put(request):
+                    break
+            stream.close_send()
+            response = stream.receive()
+            if response is None:
+                raise method.named(rpc_error(Code.INTERNAL, "the peer ended the call without a response"))
+            if stream.receive() is not None:
+                text = "the peer answered a call of one response with several"
+                raise method.named(rpc_error(Code.INTERNAL, text))
+            return response
+
+    def _open(self, method: Method[Any, Any], data: bytes | None, last: bool, options: Mapping[str, Any]) -> Call:
+        """Get a slot and send the CALL, and all of the first message. Called with the lock held."""
+        session = self._session
+        deadline, metadata = 0.0, NO_METADATA
+        timeout = options.get("timeout", method.timeout) if options else method.timeout
+        if timeout is not None:
+            deadline = time.monotonic() + timeout
+        if options and options.get("metadata"):
+            try:
+                metadata = encode_metadata(options["metadata"], self._limits.metadata)
+            except ValueError as e:
+                raise method.named(not_executed(Code.INVALID_ARGUMENT, str(e))) from e
+        if failure := session.refusal():
+            raise method.error(failure)
+        slot = session.free.pop() if session.free else self._wait_slot(method, deadline)
+        nanoseconds = 0
+        if timeout is not None:
+            nanoseconds = int((deadline - time.monotonic()) * 1e9)
+            if nanoseconds <= 0:
+                session.free_slot(slot)
+                raise method.named(not_executed(Code.DEADLINE_EXCEEDED, "the deadline was over before the call"))
+        call = session.new_call(slot)
+        call.deadline = deadline
+        whole = session.open(call, slot, method.id, nanoseconds, metadata, data, last)
+        self._push()
+        if not whole and data is not None:
+            try:
+                self._send(call, Sending(data, END if last else 0))
+            except BaseException:
+                self._abandon(call)
+                raise
+        return call
+
+    def _wait_slot(self, method: Method[Any, Any], deadline: float) -> int:
+        """Wait until a call ends: all slots are taken."""
+        session, waiting = self._session, SlotWaiter(_Waiter())
+        session.queue.append(waiting)
+        try:
+            self._wait(None, lambda: waiting.slot >= 0 or waiting.refused, deadline)
+        except BaseException:
+            self._leave_queue(waiting)
+            raise
+        if failure := session.refusal():
+            self._leave_queue(waiting)
+            raise method.error(failure)
+        if waiting.slot < 0:
+            self._leave_queue(waiting)
+            text = "no answer within the deadline: all of the session's slots were in use"
+            raise method.named(not_executed(Code.DEADLINE_EXCEEDED, text))
+        return waiting.slot
+
+    def _leave_queue(self, waiting: SlotWaiter) -> None:
+        if waiting.slot >= 0:
+            self._session.free_slot(waiting.slot)
+        elif not waiting.refused:
+            self._session.queue.remove(waiting)
+
+    def _give_up_late(self, method: Method[Any, Any], call: Call) -> None:
+        """End a call whose deadline has passed. Called with the lock held."""
+        self._session.abandon(call, Code.DEADLINE_EXCEEDED)
+        self._push()
+        raise method.named(rpc_error(Code.DEADLINE_EXCEEDED, "no answer within the deadline"))
+
+    def _abandon(self, call: Call) -> None:
+        """Let go of a call, at once on this side. Called with the lock held."""
+        if not call.abandoned:
+            self._session.abandon(call, Code.CANCELLED)
+            if self._session.ended is None:
+                self._push()
+
+    def _drop(self, call: Call) -> None:
+        """Let go of a call that the program has forgotten. Called without the lock, which this thread may have."""
+        self._dropped.append(call)
+        self._vacated.set()
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"\0")
+
+    def _send(self, stream: Call, out: Sending) -> bool:
+        """Send a message, waiting for credit and room; False says that the other side takes no more. Called with the lock
+        held."""
+        while not stream.advance(out):
+            self._push()
+            if stream.advance(out):
+                break
+            if stream.closed or self._session.ended is not None:
+                return False
+            if stream.deadline and time.monotonic() >= stream.deadline:
+                return False
+            self._wait_send(stream, out)
+        self._push()
+        return True
+
+    def _wait_send(self, stream: Call, out: Sending) -> None:
+        stream.sender = _Waiter()
+        try:
+            self._wait(None, lambda: stream.advance(out) or stream.closed, stream.deadline)
+        finally:
+            stream.sender = None
+
+    # For users.
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        peer, hello = self._channel.peer, self._session.peer
+        services = tuple(name for name, _ in hello.services) if hello else ()
+        return Peer(peer.address, peer.pid, peer.uid, peer.gid, peer.same_user, services)
+
+    @property
+    def error(self) -> SessionError | None:
+        """Why the session ended; None while it lives."""
+        return self._session.ended
+
+    def ping(self, timeout: float | None = None) -> None:
+        """Return when the peer's runtime has answered. SessionError says that the session has ended instead."""
+        with self._lock:
+            self._ping(time.monotonic() + timeout if timeout is not None else 0.0)
+            if self._session.ended is not None:
+                raise self._session.ended
+
+    def _ping(self, deadline: float) -> None:
+        """Called with the lock held."""
+        if self._session.ended is None:
+            answer = _Answer()
+            self._session.ping(answer)
+            self._push()
+            self._wait(None, lambda: answer.came, deadline)
+            if not answer.came and self._session.ended is None:
+                raise TimeoutError("the peer has not answered a PING in time")
+
+    def shutdown(self, grace: float | None = None) -> None:
+        """End the session when the calls have finished; new ones are refused as not executed.
+
+        After grace seconds, 5 where it is None, the calls that still run fail.
+        """
+        session = self._session
+        deadline = time.monotonic() + (self._limits.grace if grace is None else grace)
+        with self._lock:
+            session.drain()
+            with contextlib.suppress(TimeoutError):
+                self._ping(deadline)  # calls that crossed the GOAWAY have come when it is answered
+                self._wait(None, lambda: session.is_quiet and not session.wants_write, deadline)
+            self._end(SessionError(Reason.DRAINED, "drained"))
+
+    def close(self) -> None:
+        """End the session now; calls that run fail."""
+        with self._lock:
+            self._end(SessionError(Reason.CLOSED, "this side closed it"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _end(self, error: SessionError) -> None:
+        """End the session for the reason of the first call; later ones do nothing. Called with the lock held."""
+        session = self._session
+        if session.ended is not None:
+            return
+        farewell = session.end(error)
+        if farewell and not self._channel.unsent:
+            with contextlib.suppress(OSError):
+                self._channel.send(farewell)  # best effort: the session is over either way
+        self._over.set()
+        self._vacated.set()
+        for waiter in self._waiting:
+            waiter.notify()
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")  # whoever polls stops
+        self._channel.close()
+
+    def __del__(self) -> None:
+        for fd in (self._wake_read, self._wake_write):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class _Answer:
+    """Waits for the answer to a PING; the thread that reads notes that it has come."""
+
+    came = False
+
+    def notify(self) -> None:
+        self.came = True
+
+
+class SyncStream(Generic[Req, Res]):
+    """A call that opens when it is first used."""
+
+    def __init__(
+        self, conn: SyncConnection, method: Method[Req, Res], request: Req | None, options: CallOptions
+    ) -> None:
+        self._conn, self._method, self._options = conn, method, options
+        # Encoded now: what is wrong with the request shows where it was given.
+        self._first = None if request is None else method.encode(request, method.request, conn._session)
+        self._call: Call | None = None
+
+    def _opened(self) -> Call:
+        """Called with the connection's lock held."""
+        if self._call is None:
+            first, self._first = self._first, None
+            self._call = self._conn._open(self._method, first, first is not None, self._options)
+        return self._call
+
+    def _next(self) -> Res | None:
+        """Return the next response; None when the call has ended well."""
+        conn = self._conn
+        with conn._lock:
+            call = self._opened()
+            try:
+                data = call.take()
+                if data is None:
+                    conn._wait(call, lambda: bool(call.items) or call.over, call.deadline)
+                    data = call.take()
+                if call.listed:
+                    conn._push()
+                if data is not None:
+                    return self._method.decode_response(data)
+            except BaseException:
+                conn._abandon(call)
+                raise
+            self._finish(call)
+            return None
+
+    def _finish(self, call: Call) -> None:
+        """Say how a call went of which no more messages come. Called with the connection's lock held."""
+        if call.abandoned:
+            failure: Failure | None = Failure(Code.CANCELLED, "canceled by the caller")
+        elif not call.finished:
+            self._conn._give_up_late(self._method, call)
+        else:
+            failure = call.failure
+            if "trailers" in self._options:
+                self._options["trailers"].update(call.trailers)
+        if failure is not None:
+            raise self._method.error(failure)
+
+    def _put(self, message: Message) -> bool:
+        """Send a message; False says that the peer has ended the call, or the deadline has passed."""
+        data = self._method.encode(message, self._method.request, self._conn._session)
+        return self._put_data(Sending(data))
+
+    def _put_data(self, out: Sending) -> bool:
+        with self._conn._lock:
+            call = self._opened()
+            try:
+                return self._conn._send(call, out)
+            except BaseException:
+                self._conn._abandon(call)
+                raise
+
+    def close(self) -> None:
+        """End the call if it has not ended: its handler is told."""
+        if self._call is not None:
+            with self._conn._lock:
+                self._conn._abandon(self._call)
+
+    def __enter__(self) -> Self:
+        with self._conn._lock:
+            self._opened()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Res:
+        message = self._next()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def __del__(self) -> None:
+        # Leaving a "for" drops its iterator: that ends the call.
+        call = getattr(self, "_call", None)
+        if call is not None and not call.finished and not call.abandoned:
+            self._conn._drop(call)
+
+
+class SyncResponseStream(SyncStream[Any, Res], Iterator[Res]):
+    """The responses of a server stream. Leaving the loop ends the call; so do ``with`` and close."""
+
+
+class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
+    """The caller's end of a bidirectional call. One thread may send while another receives.
+
+    Use it in ``with``: leaving the scope ends the call.
+    """
+
+    def send(self, message: Req) -> None:
+        """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
+        how."""
+        if not self._put(message):
+            call = self._call
+            assert call is not None
+            if not call.finished and not call.abandoned:
+                with self._conn._lock:
+                    self._finish(call)
+            raise EOFError(f"{self._method.path}: the call is over: receive tells how it ended")
+
+    def close_send(self) -> None:
+        """Tell the peer that no more messages come. Receiving goes on."""
+        self._put_data(Sending(None, END))
+
+    def receive(self) -> Res | None:
+        """Return the next message; None when the call has ended well. RpcError says that it has not."""
+        return self._next()
+
+
+def dial_sync(
+    address: str,
+    *,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    stderr: IO[bytes] | int | None = None,
+    timeout: float | None = None,
+) -> SyncConnection:
+    """Connect to an address without an event loop, within timeout seconds::
+
+        with ipcgen.dial_sync("unix:/run/echo.sock") as conn:
+            client = EchoClientSync(conn)
+
+    Addresses and errors are those of dial.
+    """
+    channel = _channel(parse(address, tls), tls, stderr, timeout)
+    try:
+        conn = SyncConnection(channel, limits)
+        conn._start()
+    except SessionError as e:
+        channel.close()
+        e.args = (f"dial {address}: {e}",)
+        raise
+    return conn
+
+
+def _channel(
+    address: Address, tls: ssl.SSLContext | None, stderr: IO[bytes] | int | None, timeout: float | None
+) -> Channel:
+    match address.scheme:
+        case "stdio":
+            return _pipes.stdio()
+        case "fd":
+            return _pipes.inherited(address)
+        case "exec":
+            return _pipes.ChildChannel(address, stderr)
+    try:
+        if address.scheme == "unix":
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(timeout)
+            sock.connect(address.path)
+        else:
+            sock = socket.create_connection((address.host, address.port), timeout)
+    except OSError as e:
+        raise _sockets.explain(address, e) from None
+    try:
+        channel = _sockets.dialed(sock, address, tls)
+        if isinstance(channel, TLSChannel):
+            _shake(channel, address)
+    except BaseException:
+        sock.close()
+        raise
+    return channel
+
+
+def _shake(channel: TLSChannel, address: Address) -> None:
+    """Do the handshake of TLS."""
+    deadline = time.monotonic() + _sockets.SHAKE_LIMIT
+    while time.monotonic() < deadline:
+        try:
+            if channel.shake():
+                return
+        except BlockingIOError:
+            select.select([channel.reads], [], [], max(0.0, deadline - time.monotonic()))
+        except ssl.SSLError as e:
+            e.strerror = f"dial {address.text}: TLS: {e.strerror or e}"
+            raise
+    raise TimeoutError(f"dial {address.text}: TLS: no answer within {_sockets.SHAKE_LIMIT:g} s: is it a TLS server?")

@@ -1,0 +1,165 @@
+"""What generated code is made of. It is for generated code: nothing here is meant to be used by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.internal import builder
+from google.protobuf.message import Message
+
+from ._connection import Connection
+from ._errors import Code, rpc_error
+from ._method import CallOptions, Method
+from ._service import Requests, Service, one_request, send_responses
+from ._session import Call, Incoming
+from ._streams import BidiStream, ResponseStream, no_response, send_all
+from ._sync import SyncBidiStream, SyncConnection, SyncResponseStream
+
+__all__ = [
+    "BidiMethod",
+    "ClientStreamMethod",
+    "EnumType",
+    "File",
+    "OnewayMethod",
+    "ServerStreamMethod",
+    "Service",
+    "UnaryMethod",
+]
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+E = TypeVar("E")
+
+
+class File:
+    """A .proto file: its descriptor, registered with protobuf's default pool, and what it declares."""
+
+    def __init__(self, module: str, descriptor: bytes) -> None:
+        try:
+            self.descriptor = descriptor_pool.Default().AddSerializedFile(descriptor)
+        except TypeError as e:
+            raise ImportError(
+                f"{module}: {e}: is the same .proto file in this process a second time, made from another version of it "
+                "or by protoc?"
+            ) from e
+        self._names: dict[str, Any] = {}
+        builder.BuildTopDescriptorsAndMessages(self.descriptor, module, self._names)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a message's class, an enum, an enum's value or an extension."""
+        return self._names[name]
+
+
+if TYPE_CHECKING:
+
+    class EnumType(type):
+        """An enum as a type checker sees it: its values are integers of a type of their own."""
+
+        DESCRIPTOR: EnumDescriptor
+
+        def Name(cls, number: int) -> str: ...
+        def Value(cls: type[E], name: str) -> E: ...
+        def keys(cls) -> list[str]: ...
+        def values(cls: type[E]) -> list[E]: ...
+        def items(cls: type[E]) -> list[tuple[str, E]]: ...
+
+else:
+    EnumType = type
+
+
+def one_response(method: Method[Any, Res], call: Call) -> Res:
+    """Return the response of a call of one request and one response that has gone well."""
+    data = call.take()
+    if data is None:
+        raise method.named(no_response())
+    if call.items:
+        raise method.named(rpc_error(Code.INTERNAL, "the peer answered a call of one response with several"))
+    return method.decode_response(data)
+
+
+class UnaryMethod(Method[Req, Res]):
+    """A method of one request and one response."""
+
+    shape, single, silent = 0, True, False
+
+    async def call(self, conn: Connection, request: Req, options: CallOptions) -> Res:
+        return one_response(self, await conn._call(self, request, options))
+
+    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> Res:
+        return one_response(self, conn._call(self, request, options))
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        assert incoming.request is not None
+        response = await handler(self.decode_request(incoming.request))
+        return self.encode(response, self.response, conn._session)
+
+
+class OnewayMethod(Method[Req, Res]):
+    """A method whose caller does not wait and gets nothing back."""
+
+    shape, single, silent = 4, True, True
+
+    async def call(self, conn: Connection, request: Req, options: CallOptions) -> None:
+        await conn._oneway(self, request, options)
+
+    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> None:
+        conn._oneway(self, request, options)
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        assert incoming.request is not None
+        await handler(self.decode_request(incoming.request))
+        return None
+
+
+class ServerStreamMethod(Method[Req, Res]):
+    """A method of one request and a stream of responses."""
+
+    shape, single, silent = 1, False, False
+
+    def call(self, conn: Connection, request: Req, options: CallOptions) -> ResponseStream[Res]:
+        return ResponseStream(conn, self, request, options)
+
+    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> SyncResponseStream[Res]:
+        return SyncResponseStream(conn, self, request, options)
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        request = await one_request(conn, incoming, self)
+        await send_responses(conn, incoming, self, handler(request))
+        return None
+
+
+class ClientStreamMethod(Method[Req, Res]):
+    """A method of a stream of requests and one response."""
+
+    shape, single, silent = 2, False, False
+
+    async def call(
+        self, conn: Connection, requests: AsyncIterable[Req] | Iterable[Req], options: CallOptions
+    ) -> Res:
+        return await send_all(conn, self, requests, options)
+
+    def call_sync(self, conn: SyncConnection, requests: Iterable[Req], options: CallOptions) -> Res:
+        return conn._send_all(self, requests, options)
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        response = await handler(Requests(conn, incoming, self))
+        return self.encode(response, self.response, conn._session)
+
+
+class BidiMethod(Method[Req, Res]):
+    """A method of a stream of requests and a stream of responses."""
+
+    shape, single, silent = 3, False, False
+
+    def call(self, conn: Connection, options: CallOptions) -> BidiStream[Req, Res]:
+        return BidiStream(conn, self, None, options)
+
+    def call_sync(self, conn: SyncConnection, options: CallOptions) -> SyncBidiStream[Req, Res]:
+        return SyncBidiStream(conn, self, None, options)
+
+    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
+        await send_responses(conn, incoming, self, handler(Requests(conn, incoming, self)))
+        return None
