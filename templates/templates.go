@@ -4,6 +4,11 @@ package templates
 
 import "embed"
 
+// Python has the templates of gen/python.
+//
+//go:embed python
+var Python embed.FS
+
 // TypeScript has the templates of gen/typescript.
 //
 //go:embed typescript

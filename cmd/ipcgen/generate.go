@@ -20,7 +20,9 @@ import (
 
 const generateHelp = `Each FILE is a .proto file, a directory (all .proto files below it), or a pattern such as 'api/**/*.proto'. What is
 generated for it lands at --out joined with its path relative to the import path (-I) that it is in. Its Go import path
-is what its option go_package says, or what --go-package says of it or a folder around it.
+is what its option go_package says, or what --go-package says of it or a folder around it. Of echo.proto, Python has the
+module echo_ipc and its types: echo_ipc.py and echo_ipc.pyi. Modules import each other relatively: where there are several
+folders of them, --out is to be in a package.
 
 Without a FILE, what to generate is read from ipcgen.yaml in the current directory:
 
@@ -40,6 +42,7 @@ EXAMPLES:
    ipcgen generate -I api --out internal/api api       all of api/ to internal/api/
    ipcgen generate -I third_party --out third_party --go-package google/=example.com/project/third_party/google \
       third_party/google/type                          files of somebody else, to a place of one's own
+   ipcgen generate --lang python --out . echo.proto    echo_ipc.py and echo_ipc.pyi beside echo.proto
    ipcgen generate --check                             what ipcgen.yaml says, in CI
    //go:generate ipcgen generate --out . echo.proto    in a Go file`
 
@@ -54,6 +57,7 @@ func generateCommand(stderr io.Writer) *cli.Command {
 			&cli.StringSliceFlag{Name: "lang", Usage: "generate `LANGUAGE`, one of: " + language.Names() + "; may be repeated (default: go)"},
 			&cli.StringFlag{Name: "out", Usage: "write below `DIR`, which is made if need be"},
 			&cli.StringSliceFlag{Name: "go-package", Usage: "`FILE=IMPORTPATH[;NAME]`: the Go package of a .proto file, in place of its go_package; FOLDER/=IMPORTPATH: each folder below FOLDER is a package below IMPORTPATH; may be repeated"},
+			&cli.StringSliceFlag{Name: "python-package", Usage: "`FILE=PACKAGE`: the Python package that has the code of a .proto file which is generated elsewhere; may be repeated"},
 			&cli.StringFlag{Name: "config", Usage: "read what to generate from `FILE` (default: ipcgen.yaml where no FILE is named)"},
 			&cli.BoolFlag{Name: "check", Usage: "write nothing; fail and tell which files are not up to date"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell which files were written and removed"},
@@ -91,7 +95,7 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 		}
 	}
 	if !c.Args().Present() {
-		for _, flag := range []string{"import-path", "lang", "out", "go-package"} {
+		for _, flag := range []string{"import-path", "lang", "out", "go-package", "python-package"} {
 			if c.IsSet(flag) {
 				return nil, usagef("--%s is given, but no FILE; without one, everything comes from ipcgen.yaml", flag)
 			}
@@ -104,10 +108,6 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 	if !c.IsSet("out") {
 		return nil, usagef("--out is missing: the directory to write below; --out . where the .proto files are")
 	}
-	packages, err := parsePackages(c.StringSlice("go-package"))
-	if err != nil {
-		return nil, err
-	}
 	j := &job{importPaths: c.StringSlice("import-path")}
 	names := c.StringSlice("lang")
 	if len(names) == 0 {
@@ -118,18 +118,30 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
+		packages, err := parsePackages(name+"-package", c.StringSlice(name+"-package"))
+		if err != nil {
+			return nil, err
+		}
 		j.targets = append(j.targets, target{l, c.String("out"), packages})
 	}
+	var err error
 	j.files, err = expand("", c.Args().Slice())
 	return j, err
 }
 
-func parsePackages(flags []string) (map[string]string, error) {
+// forms are what may be written behind a flag that says where a file's code is.
+var forms = map[string]string{
+	"go-package":     "FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1, or FOLDER/=IMPORTPATH",
+	"python-package": "FILE=PACKAGE, such as echo/v1/echo.proto=acme.echo.v1",
+}
+
+// parsePackages reads the flag of a language that says where files' code is.
+func parsePackages(flag string, values []string) (map[string]string, error) {
 	packages := make(map[string]string)
-	for _, f := range flags {
+	for _, f := range values {
 		file, importPath, ok := strings.Cut(f, "=")
 		if !ok || file == "" || importPath == "" {
-			return nil, usagef("--go-package %s: write it as FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1, or FOLDER/=IMPORTPATH", f)
+			return nil, usagef("--%s %s: write it as %s", flag, f, forms[flag])
 		}
 		packages[file] = importPath
 	}

@@ -34,7 +34,7 @@ var layers = []string{
 	"gen/names",
 	"gen",
 	"templates",
-	"gen/golang gen/typescript",
+	"gen/golang gen/python gen/typescript",
 	// What uses them.
 	"cmd/internal/language",
 	"cmd/ipcgen cmd/protoc-gen-ipcgen",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipcgen/ipcgen/gen"
 	"github.com/ipcgen/ipcgen/gen/golang"
+	"github.com/ipcgen/ipcgen/gen/python"
 	"github.com/ipcgen/ipcgen/gen/typescript"
 )
 
@@ -19,6 +20,7 @@ type Language struct {
 
 var all = []Language{
 	{"go", []string{".ipc.go"}, golang.Generator{}},
+	{"python", []string{"_ipc.py", "_ipc.pyi"}, python.Generator{}},
 	{"typescript", []string{".ipc.ts"}, typescript.Generator{}},
 }
 
