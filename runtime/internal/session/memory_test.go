@@ -262,7 +262,7 @@ func victim(t *testing.T, limits Limits) (*rawPeer, chan *Session, chan error) {
 	began, failed := make(chan *Session, 1), make(chan error, 1)
 	c := accept()
 	go func() {
-		s, err := Start(context.Background(), c, Config{Side: 1, Limits: limits, Memory: Memory{Use: MemoryAllowed, Spin: -1}})
+		s, err := Start(context.Background(), c, Config{Side: 1, Limits: limits, Methods: newServer().methods, Memory: Memory{Use: MemoryAllowed, Spin: -1}})
 		if err != nil {
 			failed <- err
 			return
