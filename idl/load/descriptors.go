@@ -32,12 +32,15 @@ func FromDescriptors(ctx context.Context, set []*descriptorpb.FileDescriptorProt
 	if err := r.problems.Err(); err != nil {
 		return nil, err
 	}
-	compiler := protocompile.Compiler{Resolver: protocompile.ResolverFunc(func(name string) (protocompile.SearchResult, error) {
-		if fd := byName[name]; fd != nil {
-			return protocompile.SearchResult{Proto: fd}, nil
-		}
-		return protocompile.SearchResult{}, fmt.Errorf("there is no descriptor of %s, which another file imports", name)
-	})}
+	compiler := protocompile.Compiler{
+		Resolver: protocompile.ResolverFunc(func(name string) (protocompile.SearchResult, error) {
+			if fd := byName[name]; fd != nil {
+				return protocompile.SearchResult{Proto: fd}, nil
+			}
+			return protocompile.SearchResult{}, fmt.Errorf("there is no descriptor of %s, which another file imports", name)
+		}),
+		SourceInfoMode: protocompile.SourceInfoStandard, // else it is taken away, and with it the comments
+	}
 	files, err := compiler.Compile(ctx, asked...)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
