@@ -321,7 +321,7 @@ var errorCases = []testCase{
 	{feature: "deadlines", name: "responses that came before it are kept", run: func(t *testing.T, v *visit) {
 		name := newName("waits")
 		req := &interopv1.Request{Action: interopv1.Action_ACTION_WAIT, Name: name, Count: 5, Data: []byte("x")}
-		res := v.call(t, &interopv1.CallRequest{Method: "Download", TimeoutMs: 2000, Requests: one(req)})
+		res := v.call(t, &interopv1.CallRequest{Method: "Download", TimeoutMs: 1000, Requests: one(req)})
 		wantCode(t, res, ipc.DeadlineExceeded)
 		if res.Received != 5 {
 			t.Errorf("%d responses came, want 5", res.Received)

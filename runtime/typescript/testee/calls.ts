@@ -26,6 +26,7 @@ class Running {
   trailers: Record<string, Uint8Array> = {};
   readonly options: CallOptions;
   readonly test: TestClient;
+  readonly cancelled: Promise<unknown>;
 
   constructor(
     readonly o: CallRequest,
@@ -33,6 +34,7 @@ class Running {
     signal: AbortSignal,
   ) {
     this.test = client(Test, conn);
+    this.cancelled = new Promise((resolve) => signal.addEventListener("abort", resolve));
     this.options = {
       signal,
       timeoutMs: o.timeoutMs === 0 ? undefined : o.timeoutMs,
@@ -82,15 +84,12 @@ class Running {
     progress.received++;
     const n = Number(this.received);
     if (o.pauseAfter === n) {
-      await progress.opened;
+      await Promise.race([progress.opened, this.cancelled]);
     }
     return o.leaveAfter === n;
   }
 
   private async many(responses: AsyncIterable<Response>): Promise<void> {
-    if (this.o.pauseAfter === 0) {
-      await named(this.o.name).opened;
-    }
     for await (const r of responses) {
       if (await this.take(r)) {
         return;
