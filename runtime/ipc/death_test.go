@@ -363,7 +363,11 @@ func TestVisitor(t *testing.T) {
 	}
 	conn, err := ipc.Dial(context.Background(), address)
 	if err == nil {
-		visitorCalls[name](context.Background(), echov1.NewEchoClient(conn))
+		do, ok := visitorCalls[name]
+		if !ok {
+			do = everything
+		}
+		do(context.Background(), echov1.NewEchoClient(conn))
 		err = conn.Err()
 	}
 	fmt.Fprintln(os.Stderr, "the visitor was not killed:", err)

@@ -110,7 +110,15 @@ func TestWorker(t *testing.T) {
 	if address == "" {
 		return
 	}
-	l, err := workerEndpoint().Listen(context.Background(), address)
+	e := workerEndpoint()
+	if path := os.Getenv(journalVar); path != "" {
+		j, err := openJournal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Services = []ipc.Service{echov1.NewEchoService(j)}
+	}
+	l, err := e.Listen(context.Background(), address)
 	if err == nil {
 		if address != "stdio:" {
 			fmt.Println(l.Address())
