@@ -76,6 +76,9 @@ func (s *Session) sleep(ctx context.Context, w *waiter) error {
 	return err
 }
 
+// aFew is after how many frames what they are answered with leaves, where writing costs next to nothing.
+const aFew = 8
+
 // errRelieved says that another goroutine reads now.
 var errRelieved = errors.New("relieved")
 
@@ -339,7 +342,10 @@ func (s *Session) handleBuffered() error {
 			return err
 		}
 	}
-	for s.w-s.r >= frame.HeaderSize && s.ended == nil {
+	for n := 1; s.w-s.r >= frame.HeaderSize && s.ended == nil; n++ {
+		if s.memory && n%aFew == 0 {
+			s.flush(false) // the peer has work while this side goes on
+		}
 		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
 		if err != nil {
 			return endf(Protocol, "%w", err)

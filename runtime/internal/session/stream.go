@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
@@ -59,11 +60,12 @@ type arrivals struct {
 	room     int    // what is reserved for the messages of the batch
 
 	// Owned by the one goroutine that receives.
-	batch []item
-	next  int // in batch
-	taken int
-	share int    // so much taken is worth settling
-	used  []byte // the arena of the batch, to be used again
+	batch   []item
+	next    int // in batch
+	taken   int
+	share   int    // so much taken is worth settling
+	granted int64  // when credit was last given, of nanos; 0: never
+	used    []byte // the arena of the batch, to be used again
 }
 
 // An item is a message that has come whole.
@@ -83,6 +85,9 @@ const (
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
 	raiseMost  = 1 << 20  // the largest window that a stream is raised to
 	arenaSize  = 16 << 10
+	// busy is in what time a stream uses up half of its window that is to have a larger one: a stream of 640 KiB/s and more,
+	// so that on a network, too, where the peer learns of credit a round trip later, the window is not what limits it.
+	busy = 100 * time.Millisecond
 	// scratchMost is the largest buffer that is kept to encode the next message in.
 	scratchMost = 2 << 20
 )
@@ -275,15 +280,28 @@ func (st *stream) settle() {
 		return
 	}
 	s := st.s
-	if st.avail < st.window/4 && st.window < raiseMost && s.raised+st.window <= s.limits.Raised {
-		s.raised += st.window // the sender uses it up as fast as it is granted
-		st.window *= 2
-	}
 	if give := st.window - st.held - st.avail; give >= st.window/2 {
+		give += st.raise(nanos())
 		s.owe(st)
 		st.owes += give
 		st.avail += give
 	}
+}
+
+// raise doubles the window of a stream that has used up half of it in less than busy, and returns by how much. Called with
+// the mutex held.
+func (st *stream) raise(now int64) int {
+	last := st.granted
+	if st.granted = now; last == 0 || now-last > int64(busy) {
+		return 0
+	}
+	by := st.window
+	if by >= raiseMost || st.s.raised+by > st.s.limits.Raised {
+		return 0
+	}
+	st.s.raised += by
+	st.window += by
+	return by
 }
 
 // drop forgets what has arrived. Called with the mutex held, when the call is over.
@@ -414,8 +432,8 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	}
 	st.credit -= len(b)
 	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
-	// The first message after a wait leaves at once; more of them leave together.
-	if st.burst++; st.burst == 1 {
+	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
+	if st.burst++; st.burst == 1 || s.memory {
 		s.flush(true)
 	} else {
 		s.flushLater()
@@ -573,9 +591,10 @@ func (s *Session) wait(ctx context.Context, w *waiter, c condition) error {
 	return s.sleep(ctx, w)
 }
 
-// gather lets others that are about to send append to the same write. Called and returns with the mutex held.
+// gather lets others that are about to send append to the same write, where a write costs more than copying. Called and
+// returns with the mutex held.
 func (s *Session) gather() {
-	if s.pending+s.running > 1 && !s.writing {
+	if s.pending+s.running > 1 && !s.writing && !s.memory {
 		s.mu.Unlock()
 		runtime.Gosched()
 		s.mu.Lock()
