@@ -33,7 +33,9 @@ type Endpoint struct {
 	Connected func(*Conn)
 	// Stderr is that of a program started by an exec: address; nil is this process's.
 	Stderr io.Writer
-	// SharedMemory says which sessions over unix sockets move into shared memory.
+	// SharedMemory says which sessions over unix sockets move into shared memory. Each that does takes two segments, one of
+	// each side, of Limits.Ring and 4 KiB, and in each process one goroutine and no descriptor more than over the socket:
+	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own.
 	SharedMemory SharedMemory
 	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as a park and a
 	// wake-up take on this machine, which is measured once, less than 0 is not at all. One goroutine of a process spins

@@ -3,10 +3,19 @@
 package ipc_test
 
 import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/ipc"
+	"github.com/ipcgen/ipcgen/runtime/transport/transporttest"
+	echov1 "github.com/ipcgen/ipcgen/testdata/services/go/echo/v1"
 )
 
 // What is tested over every transport is tested in shared memory too.
@@ -20,4 +29,207 @@ func init() {
 	}})
 	deathWays["shm"] = func(t *testing.T) mortal { return startWorker(t, "shm:"+filepath.Join(t.TempDir(), "s")) }
 	visitorSchemes = append(visitorSchemes, "shm")
+}
+
+// TestSharedMemory: who asks, and how.
+func TestSharedMemory(t *testing.T) {
+	for _, c := range []struct {
+		listen, dial     string
+		server, client   ipc.SharedMemory
+		used             bool
+		reason, dialFail string
+	}{
+		{listen: "shm:", dial: "shm:", used: true},
+		{listen: "unix:", dial: "shm:", used: true},
+		{listen: "shm:", dial: "unix:", reason: "this side does not want it"},
+		{listen: "unix:", dial: "unix:", reason: "this side does not want it"},
+		{listen: "unix:", dial: "unix:", client: ipc.SharedMemoryAuto, used: true},
+		{listen: "unix:", dial: "unix:", client: ipc.SharedMemoryAuto, server: ipc.SharedMemoryOff, reason: "the peer does not want it, or cannot"},
+		{listen: "unix:", dial: "shm:", server: ipc.SharedMemoryOff, reason: "the peer does not want it, or cannot"},
+		{listen: "unix:", dial: "unix:", client: ipc.SharedMemoryOff, reason: "this side does not want it"},
+		{listen: "unix:", dial: "shm:", client: ipc.SharedMemoryOff, dialFail: "the endpoint's SharedMemory is off: write unix:PATH"},
+	} {
+		t.Run(fmt.Sprintf("%s%d %s%d", c.dial, c.client, c.listen, c.server), func(t *testing.T) {
+			transporttest.CheckLeaks(t)
+			checkMappings(t)
+			path := filepath.Join(t.TempDir(), "s")
+			server := workerEndpoint()
+			server.SharedMemory = c.server
+			ctx, stop := context.WithCancel(t.Context())
+			l, err := server.Listen(ctx, c.listen+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan error, 1)
+			go func() { served <- l.Serve(ctx) }()
+			defer func() {
+				stop()
+				<-served
+			}()
+			if got := l.Address(); got != c.listen+path {
+				t.Errorf("the listener is at %s, want %s", got, c.listen+path)
+			}
+			conn, err := (&ipc.Endpoint{SharedMemory: c.client, Logger: quiet()}).Dial(t.Context(), c.dial+path)
+			if c.dialFail != "" {
+				if err == nil || !strings.Contains(err.Error(), c.dialFail) {
+					t.Errorf("got %v, want %q", err, c.dialFail)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if used, reason := conn.SharedMemory(); used != c.used || reason != c.reason {
+				t.Errorf("in use: %v, because %q; want %v, %q", used, reason, c.used, c.reason)
+			}
+			if _, err := echov1.NewEchoClient(conn).Say(t.Context(), &echov1.SayRequest{Text: "hello"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+const (
+	limitedVar = "IPCGEN_IPC_TEST_LIMITED"
+	hostVar    = "IPCGEN_IPC_TEST_HOST"
+)
+
+// TestLimited is no test but a client, where this process is a child that has a limit. It says what comes of its dialing
+// by a shm: address and calling.
+func TestLimited(t *testing.T) {
+	address := os.Getenv(limitedVar)
+	if address == "" {
+		return
+	}
+	conn, err := (&ipc.Endpoint{Logger: quiet()}).Dial(context.Background(), address)
+	if err == nil {
+		_, err = echov1.NewEchoClient(conn).Say(context.Background(), &echov1.SayRequest{Text: text(1 << 20)})
+	}
+	if err != nil {
+		fmt.Println(err)
+	} else {
+		fmt.Println(conn.SharedMemory())
+	}
+	os.Exit(0)
+}
+
+// TestLimits: where a process may have no shared memory, its sessions go on over the socket.
+func TestLimits(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := startWorker(t, "shm:"+filepath.Join(t.TempDir(), "s"))
+	for limit, want := range map[string]string{
+		"true":        "true ",
+		"ulimit -f 1": "false this side could not make its segment: a memfd of 266240 bytes: the limit for the size of files (ulimit -f) is ",
+		"ulimit -l 0": "true ", // of locked memory: that is not what it is
+	} {
+		cmd := exec.Command("sh", "-c", limit+` && exec "$0" -test.run='^TestLimited$'`, exe)
+		cmd.Env = append(os.Environ(), limitedVar+"="+m.address, "GORACE=atexit_sleep_ms=0")
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if got := string(out); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %q, %v, want %q", limit, got, err, want)
+		}
+	}
+}
+
+var sessions = flag.Int("sessions", 100, "how many sessions TestIdleSessions has")
+
+// raceEnabled says that the race detector has memory of its own for each byte of this process's.
+var raceEnabled = false
+
+// sessionsOfOne is how many sessions a listener lets one user have.
+const sessionsOfOne = 256
+
+// TestHost is no test but a server at many sockets, where this process is a child.
+func TestHost(t *testing.T) {
+	dir := os.Getenv(hostVar)
+	if dir == "" {
+		return
+	}
+	for i := range *sessions/sessionsOfOne + 1 {
+		l, err := workerEndpoint().Listen(context.Background(), fmt.Sprintf("shm:%s/%d", dir, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go l.Serve(context.Background())
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// TestIdleSessions: many sessions that nobody uses cost a server as much memory as the documentation of an endpoint says,
+// and few threads.
+func TestIdleSessions(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(exe, "-test.run=^TestHost$", fmt.Sprint("-sessions=", *sessions))
+	cmd.Env = append(os.Environ(), hostVar+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	before := status(t, cmd.Process.Pid)
+	for i := range *sessions {
+		conn, err := ipc.Dial(t.Context(), fmt.Sprintf("shm:%s/%d", dir, i/sessionsOfOne))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if used, why := conn.SharedMemory(); !used {
+			t.Fatal(why)
+		}
+		for range 10 {
+			if _, err := echov1.NewEchoClient(conn).Say(t.Context(), &echov1.SayRequest{Text: "hello"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	after := status(t, cmd.Process.Pid)
+	shared, private := (after["RssShmem"]-before["RssShmem"])/(*sessions), (after["RssAnon"]-before["RssAnon"])/(*sessions)
+	t.Logf("%d sessions: %d threads; each %d KiB shared, %d KiB of its own", *sessions, after["Threads"], shared, private)
+	if after["Threads"] > 100 {
+		t.Errorf("%d threads, want at most 100", after["Threads"])
+	}
+	if want := 2 * (256 + 4); shared > want {
+		t.Errorf("a session takes %d KiB of shared memory, want at most %d", shared, want)
+	}
+	if want := 64; private > want && !raceEnabled {
+		t.Errorf("a session takes %d KiB of memory of its own, want at most %d", private, want)
+	}
+}
+
+// status returns the numbers in a process's status: kilobytes, and how many threads.
+func status(t *testing.T, pid int) map[string]int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		name, rest, _ := strings.Cut(line, ":")
+		var n int
+		if _, err := fmt.Sscan(rest, &n); err == nil {
+			numbers[name] = n
+		}
+	}
+	return numbers
 }
