@@ -40,6 +40,8 @@ var layers = []string{
 	"cmd/ipcgen cmd/protoc-gen-ipcgen",
 	"examples/hello/hellov1",
 	"examples/hello",
+	"examples/polyglot/polyglotv1",
+	"examples/polyglot",
 }
 
 // towers are what must not meet below the commands.
