@@ -23,10 +23,13 @@ import (
 	"github.com/ipcgen/ipcgen/idl/load"
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/testdata/editions/go/current"
+	"github.com/ipcgen/ipcgen/testdata/editions/go/features"
+	maps "github.com/ipcgen/ipcgen/testdata/messages/go/maps"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/nested"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/scalars"
 	"github.com/ipcgen/ipcgen/testdata/names/go/clashes"
 	"github.com/ipcgen/ipcgen/testdata/oneofs/go/choice"
+	"github.com/ipcgen/ipcgen/testdata/proto2/go/extended"
 	"github.com/ipcgen/ipcgen/testdata/proto2/go/old"
 )
 
@@ -58,10 +61,13 @@ func subjects(t testing.TB) []*subject {
 		"messages/nested/nested.proto": {
 			"Tree": new(nested.Tree), "Maps": new(nested.Maps), "Choice": new(nested.Choice), "WellKnown": new(nested.WellKnown),
 		},
-		"names/clashes/clashes.proto":    {"type": new(clashes.Type)},
-		"oneofs/choice/choice.proto":     {"Fixed": new(choice.Fixed), "Single": new(choice.Single)},
-		"proto2/old/old.proto":           {"Old": new(old.Old)},
-		"editions/current/current.proto": {"New": new(current.New)},
+		"names/clashes/clashes.proto":      {"type": new(clashes.Type)},
+		"oneofs/choice/choice.proto":       {"Fixed": new(choice.Fixed), "Single": new(choice.Single)},
+		"proto2/old/old.proto":             {"Old": new(old.Old)},
+		"proto2/extended/extended.proto":   {"Base": new(extended.Base), "Needy": new(extended.Needy)},
+		"messages/maps/maps.proto":         {"Values": new(maps.Values)},
+		"editions/features/features.proto": {"All": new(features.All)},
+		"editions/current/current.proto":   {"New": new(current.New)},
 	} {
 		fd := descriptorOf(t, file)
 		for name, m := range messages {
@@ -481,4 +487,35 @@ func TestExtensions(t *testing.T) {
 	if got := text(t, theirs); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+}
+
+// TestExtensionDefaults reads extensions that are not there.
+func TestExtensionDefaults(t *testing.T) {
+	m := new(extended.Base)
+	check := func(name string, got any, err error, want any) {
+		t.Helper()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %v, %v, want %v", name, got, err, want)
+		}
+	}
+	double, err := extended.E_ADouble.Get(m)
+	check("a_double", double, err, 1e308)
+	float, err := extended.E_AFloat.Get(m)
+	check("a_float is NaN", float != float, err, true)
+	least, err := extended.E_AnInt64.Get(m)
+	check("an_int64", least, err, int64(math.MinInt64))
+	on, err := extended.E_ABool.Get(m)
+	check("a_bool", on, err, true)
+	text, err := extended.E_AString.Get(m)
+	check("a_string", text, err, "a\tz\"\\")
+	raw, err := extended.E_SomeBytes.Get(m)
+	check("some_bytes", raw, err, []byte("\xff\n\x00"))
+	level, err := extended.E_Level.Get(m)
+	check("level", level, err, extended.Level_MOST)
+	color, err := extended.E_Color.Get(m)
+	check("color", color, err, extended.Color_RED)
+	none, err := extended.E_AUint32.Get(m)
+	check("a_uint32", none, err, uint32(0))
+	base, err := extended.E_Base.Get(m)
+	check("base", base, err, (*extended.Base)(nil))
 }

@@ -23,7 +23,7 @@ func (w *printer) enum(e *idl.Enum) {
 	w.p("const (")
 	for _, v := range e.Values {
 		w.member(doc{"", v.Comment, deprecated(v.Deprecated, "value")},
-			fmt.Sprintf("%s %s = %d", w.enumValue(v, e), name, v.Number))
+			fmt.Sprintf("%s %s = %d", enumValueName(e, v), name, v.Number))
 	}
 	w.p(")")
 	w.gap()
@@ -34,7 +34,7 @@ func (w *printer) enum(e *idl.Enum) {
 	for _, v := range e.Values {
 		if !named[v.Number] {
 			named[v.Number] = true
-			w.p("case %s:", w.enumValue(v, e))
+			w.p("case %s:", enumValueName(e, v))
 			w.p("return %q", v.Name)
 		}
 	}
@@ -47,7 +47,7 @@ func (w *printer) enum(e *idl.Enum) {
 	w.p("switch name {")
 	for _, v := range e.Values {
 		w.p("case %q:", v.Name)
-		w.p("return %s, true", w.enumValue(v, e))
+		w.p("return %s, true", enumValueName(e, v))
 	}
 	w.p("}")
 	w.p("return 0, false")
@@ -65,16 +65,7 @@ func (w *printer) enumPath(e *idl.Enum) []int {
 	return append(slices.Clone(w.messages[e.Parent].path), slices.Index(e.Parent.Enums, e))
 }
 
-// enumValue returns the name of v in its package.
-func (w *printer) enumValue(v *idl.EnumValue, e *idl.Enum) string {
-	outer := ""
-	if e.Parent != nil {
-		outer = w.messages[e.Parent].goName
-	}
-	return enumValueName(e, w.enums[e], outer, v)
-}
-
 // enumConstant returns the constant of a value of any package.
 func (w *printer) enumConstant(e *idl.Enum, v *idl.EnumValue) string {
-	return qual(w.packages[e.File].path, w.enumValue(v, e))
+	return qual(w.packages[e.File].path, enumValueName(e, v))
 }

@@ -182,7 +182,7 @@ func (w *printer) getters(m *message) {
 	for _, f := range m.fields {
 		if f.Default != nil && f.Kind == idl.KindBytes {
 			w.gap()
-			w.p("var %s = []byte(%s)", defaultName(m, f), strconv.QuoteToASCII(string(f.Default.Bytes)))
+			w.p("var %s = %s", defaultName(m, f), w.defaultLiteral(f.Field))
 		}
 	}
 }
@@ -218,10 +218,18 @@ func (w *printer) absent(m *message, f *field) string {
 	if f.Default == nil {
 		return w.zero(f)
 	}
+	if f.Kind == idl.KindBytes {
+		return "append([]byte(nil), " + defaultName(m, f) + "...)"
+	}
+	return w.defaultLiteral(f.Field)
+}
+
+// defaultLiteral returns the default that the schema declares for a field.
+func (w *printer) defaultLiteral(f *idl.Field) string {
 	d := f.Default
 	switch f.Kind {
 	case idl.KindBytes:
-		return "append([]byte(nil), " + defaultName(m, f) + "...)"
+		return "[]byte(" + strconv.QuoteToASCII(string(d.Bytes)) + ")"
 	case idl.KindString:
 		return strconv.QuoteToASCII(string(d.Bytes))
 	case idl.KindBool:

@@ -20,6 +20,9 @@ import (
 var renamed = map[string]string{
 	"Type.Size": "Type.Size_", "Type.Clone": "Type.Clone_", "Type.Equal": "Type.Equal_", "Type.Unmarshal": "Type.Unmarshal_",
 	"Type.MarshalAppend": "Type.MarshalAppend_", "Failed.Error": "Failed.Error_",
+	"Getters.AppendFields": "Getters.AppendFields_", "Getters.DecodeFields": "Getters.DecodeFields_",
+	"Getters.ExtensionFields": "Getters.ExtensionFields_", "Getters.HasRequired": "Getters.HasRequired_",
+	"Getters.XXX_OneofWrappers": "Getters.XXX_OneofWrappers_", "Getters.Equal": "Getters.Equal_",
 }
 
 // TestNames wants the names that protoc-gen-go gives, so that code can change from one to the other.

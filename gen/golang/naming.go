@@ -76,6 +76,14 @@ func camel(s string) string {
 	return b.String()
 }
 
+// typeName returns the Go name of a message or enum inside parent, which may be nil.
+func typeName(parent *idl.Message, name string) string {
+	for m := parent; m != nil; m = m.Parent {
+		name = m.Name + "." + name
+	}
+	return camel(name)
+}
+
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
@@ -89,10 +97,10 @@ func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 		}
 		pkg.scope.Claim(descriptorName(f), names.Owner{What: "the descriptor of " + f.Path, Pos: f.Pos}, wrong)
 		for _, e := range f.Enums {
-			p.nameEnum(pkg, e, "", wrong)
+			p.nameEnum(pkg, e, wrong)
 		}
 		for i, m := range f.Messages {
-			p.nameMessage(pkg, m, "", []int{i}, wrong)
+			p.nameMessage(pkg, m, []int{i}, wrong)
 		}
 		nameExtensions(pkg, f.Extensions, wrong)
 		for _, s := range f.Services {
@@ -102,11 +110,11 @@ func (p *program) name(schema *idl.Schema, wrong *diag.List) {
 	p.classify()
 }
 
-func (p *program) nameMessage(pkg *goPackage, m *idl.Message, outer string, path []int, wrong *diag.List) {
+func (p *program) nameMessage(pkg *goPackage, m *idl.Message, path []int, wrong *diag.List) {
 	if m.MapEntry {
 		return
 	}
-	v := &message{Message: m, goName: outer + camel(m.Name), path: path, isError: p.errors[m]}
+	v := &message{Message: m, goName: typeName(m.Parent, m.Name), path: path, isError: p.errors[m]}
 	p.messages[m] = v
 	claim := func(name, what string, pos diag.Position) {
 		pkg.scope.Claim(name, names.Owner{What: what, Pos: pos}, wrong)
@@ -126,10 +134,10 @@ func (p *program) nameMessage(pkg *goPackage, m *idl.Message, outer string, path
 		}
 	}
 	for _, e := range m.Enums {
-		p.nameEnum(pkg, e, v.goName, wrong)
+		p.nameEnum(pkg, e, wrong)
 	}
 	for i, inner := range m.Messages {
-		p.nameMessage(pkg, inner, v.goName+"_", append(slices.Clone(path), i), wrong)
+		p.nameMessage(pkg, inner, append(slices.Clone(path), i), wrong)
 	}
 	nameExtensions(pkg, m.Extensions, wrong)
 }
@@ -172,10 +180,10 @@ func (v *message) nameFields() {
 func (v *message) nameWrappers() {
 	used := make(map[string]bool)
 	for _, m := range v.Messages {
-		used[v.goName+"_"+camel(m.Name)] = true
+		used[typeName(v.Message, m.Name)] = true
 	}
 	for _, e := range v.Enums {
-		used[v.goName+"_"+camel(e.Name)] = true
+		used[typeName(v.Message, e.Name)] = true
 		for _, value := range e.Values {
 			used[v.goName+"_"+value.Name] = true
 		}
@@ -200,34 +208,30 @@ func (v *message) nameWrappers() {
 
 // enumValueName returns the name of a value: behind that of the enum at the top level, and behind that of the
 // message for an enum in it, because protobuf's scopes are like that.
-func enumValueName(e *idl.Enum, goName string, outer string, v *idl.EnumValue) string {
-	if outer != "" {
-		return outer + "_" + v.Name
+func enumValueName(e *idl.Enum, v *idl.EnumValue) string {
+	if e.Parent != nil {
+		return typeName(e.Parent.Parent, e.Parent.Name) + "_" + v.Name
 	}
-	return goName + "_" + v.Name
+	return camel(e.Name) + "_" + v.Name
 }
 
-func (p *program) nameEnum(pkg *goPackage, e *idl.Enum, outer string, wrong *diag.List) {
-	goName := camel(e.Name)
-	if outer != "" {
-		goName = outer + "_" + goName
-	}
+func (p *program) nameEnum(pkg *goPackage, e *idl.Enum, wrong *diag.List) {
+	goName := typeName(e.Parent, e.Name)
 	p.enums[e] = goName
 	pkg.scope.Claim(goName, names.Owner{What: "enum " + e.FullName, Pos: e.Pos}, wrong)
 	pkg.scope.Claim("Parse"+goName, names.Owner{What: "the parser of enum " + e.FullName, Pos: e.Pos}, wrong)
 	for _, v := range e.Values {
-		pkg.scope.Claim(enumValueName(e, goName, outer, v),
+		pkg.scope.Claim(enumValueName(e, v),
 			names.Owner{What: "enum value " + v.FullName, Pos: v.Pos}, wrong)
 	}
 }
 
 // extensionName returns the name of an extension's variable.
 func extensionName(x *idl.Extension) string {
-	name := camel(x.Name)
-	for m := x.Scope; m != nil; m = m.Parent {
-		name = camel(m.Name) + "_" + name
+	if x.Scope == nil {
+		return "E_" + camel(x.Name)
 	}
-	return "E_" + name
+	return "E_" + typeName(x.Scope.Parent, x.Scope.Name) + "_" + camel(x.Name)
 }
 
 func nameExtensions(pkg *goPackage, list []*idl.Extension, wrong *diag.List) {

@@ -1,6 +1,9 @@
 package codec
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Extendable is a generated message that may have extensions, which are kept among the fields that it does not know.
 type Extendable interface {
@@ -53,9 +56,17 @@ func (x Extension[M, K, T]) Get(m M) (T, error) {
 		return pos, true
 	})
 	if !found || err != nil {
-		return x.fallback, err
+		return x.absent(), err
 	}
 	return value, nil
+}
+
+// absent returns the default. Bytes are a copy: the caller may change them.
+func (x Extension[M, K, T]) absent() T {
+	if b, ok := any(x.fallback).([]byte); ok {
+		return any(bytes.Clone(b)).(T)
+	}
+	return x.fallback
 }
 
 // Set gives m the extension in place of what it had. It fails if v cannot be encoded.
