@@ -122,11 +122,34 @@ func excerpt(b *strings.Builder, pos Position, source func(string) ([]byte, bool
 	if !utf8.ValidString(line) || pos.Column > len(line)+1 {
 		return
 	}
+	line, column := clip(line, pos.Column)
 	indent := strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return r
 		}
 		return ' '
-	}, line[:pos.Column-1])
+	}, line[:column-1])
 	fmt.Fprintf(b, "    %s\n    %s^\n", line, indent)
+}
+
+// clip returns the part of a long line that is around a column, and the column in it: what a machine wrote into one line
+// does not fill the terminal.
+func clip(line string, column int) (string, int) {
+	const most, around = 240, 100
+	if len(line) <= most {
+		return line, column
+	}
+	if end := column + around; end < len(line) {
+		for end < len(line) && !utf8.RuneStart(line[end]) {
+			end++
+		}
+		line = line[:end] + "..."
+	}
+	if start := column - 1 - around; start > 0 {
+		for !utf8.RuneStart(line[start]) {
+			start--
+		}
+		line, column = "..."+line[start:], column-start+len("...")
+	}
+	return line, column
 }

@@ -156,6 +156,12 @@ func (r *run) findCycle(u *unit, way []*unit, done map[*unit]bool) {
 
 var unknownType = regexp.MustCompile(`unknown (?:request |response |extendee |)type ([\w.]+)$`)
 
+// scalars are the types that protobuf itself has.
+var scalars = []string{
+	"bool", "bytes", "double", "fixed32", "fixed64", "float", "int32", "int64", "sfixed32", "sfixed64", "sint32", "sint64",
+	"string", "uint32", "uint64",
+}
+
 // helpUnknown says what a name that means nothing may be meant to be: something that is not imported, or misspelled.
 func (r *run) helpUnknown(f *finding) string {
 	m := unknownType.FindStringSubmatch(f.Text)
@@ -168,7 +174,7 @@ func (r *run) helpUnknown(f *finding) string {
 			return fmt.Sprintf("%s.%s needs: import %q;", fd.Package(), name[strings.LastIndexByte(name, '.')+1:], file)
 		}
 	}
-	var all []string
+	all := slices.Clone(scalars)
 	for _, key := range slices.Sorted(maps.Keys(r.units)) {
 		u := r.units[key]
 		if slices.Contains(u.declared, name) {
