@@ -14,7 +14,8 @@
 //	stream.go     messages and credit of one stream, either side
 //
 // Everything that several goroutines touch is guarded by the one mutex of the Session; it is never held over I/O, a
-// channel that may block, or code of the user.
+// channel that may block, or code of the user. Copying into shared memory is not I/O; that a parked peer is rung for then
+// is a system call, which does not wait.
 package session
 
 import (
