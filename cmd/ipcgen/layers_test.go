@@ -26,7 +26,7 @@ var layers = []string{
 	"runtime/protobuf",
 	"runtime/ipc",
 	"runtime/interop/testee",
-	"runtime/interop",
+	"runtime/interop runtime/interop/bench",
 	// What generates.
 	"idl/diag",
 	"idl",

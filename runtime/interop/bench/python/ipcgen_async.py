@@ -1,0 +1,45 @@
+"""ipcgen with asyncio: server and client."""
+
+from collections.abc import AsyncIterator
+
+import ipcgen
+import measure
+from bench_ipc import BenchClient, BenchService, Payload, StreamRequest
+
+
+class Bench(BenchService):
+    async def echo(self, request: Payload) -> Payload:
+        return Payload(data=request.data)
+
+    async def stream(self, request: StreamRequest) -> AsyncIterator[Payload]:
+        payload = Payload(data=bytes(request.size))
+        for _ in range(request.count):
+            yield payload
+
+
+async def main() -> None:
+    what, address, count, size = measure.arguments()
+    if what == "serve":
+        async with ipcgen.listen(address, Bench()) as listener:
+            measure.ready()
+            await listener.serve()
+        return
+    async with ipcgen.dial(address) as conn:
+        client = BenchClient(conn)
+        if what == "call":
+            request = Payload(data=bytes(size))
+
+            async def call() -> None:
+                await client.echo(request)
+
+            await measure.async_calls(call, count)
+            return
+
+        async def sizes() -> AsyncIterator[int]:
+            async for response in client.stream(StreamRequest(count=count, size=size)):
+                yield len(response.data)
+
+        await measure.async_stream(sizes(), count, size)
+
+
+measure.run(main())
