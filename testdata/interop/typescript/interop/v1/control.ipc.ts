@@ -126,11 +126,15 @@ export type CallRequest = Message<"interop.v1.CallRequest"> & {
   metadata: { [key: string]: Uint8Array };
   /** By which the call is known to Cancel, Open and Progress. */
   name: string;
-  /** Of Download and Chat: after how many responses the caller waits until its gate is open; absent: it never does. */
+  /**
+   * Of Download and Chat: after how many responses, at least one, the caller waits until its gate is open; absent: it never
+   * does.
+   */
   pauseAfter?: number;
   /**
-   * Of Download and Chat: after how many responses the caller leaves the call, by what the language has for that:
-   * breaking out of the loop, closing the object; absent: it never does.
+   * Of Download and Chat: after how many responses, at least one, the caller leaves the call, by what the language has for
+   * that: breaking out of the loop, closing the object; absent: it never does. Where it is to wait behind the same
+   * response, it waits first.
    */
   leaveAfter?: number;
   /** Responses are counted and not returned. */
