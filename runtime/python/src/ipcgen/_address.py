@@ -59,8 +59,9 @@ def _path(text: str, scheme: str, rest: str) -> Address:
             "an abstract socket is open to every user, so there is no address for one: "
             f"use a path (a file of this name is unix:./{rest})"
         )
-    if len(rest.encode()) > MAX_PATH:
-        raise AddressError(f"the path has {len(rest.encode())} bytes, and a socket's may have {MAX_PATH}: use a shorter directory")
+    size = len(rest.encode())
+    if size > MAX_PATH:
+        raise AddressError(f"the path has {size} bytes, and a socket's may have {MAX_PATH}: use a shorter directory")
     return Address(text, scheme, path=rest)
 
 

@@ -180,13 +180,12 @@ class TLSChannel:
                 if parts:
                     return b"".join(parts)
                 self._pull()
+                continue
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 part = b""
             if not part:
                 return b"".join(parts)
             parts.append(part)
-            if len(parts) * 16384 >= READ_MOST:
-                return b"".join(parts)
 
     def send(self, data: bytes | memoryview) -> int:
         self._push()

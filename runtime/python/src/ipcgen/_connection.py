@@ -68,6 +68,7 @@ class Connection:
     async def _start(self) -> None:
         """Shake hands within the limit for it. On failure the channel is closed."""
         self._loop.add_reader(self._channel.reads, self._readable)
+        self._loop.call_soon(self._readable)  # TLS may have it already: it came with the end of its handshake
         self._flush()
         try:
             async with asyncio.timeout(self._limits.handshake):
@@ -105,13 +106,13 @@ class Connection:
     def cancel(self, incoming: Incoming) -> None:
         """Cancel a handler's task."""
         task = incoming.task
+        late = incoming.cause == Code.DEADLINE_EXCEEDED
         if not incoming.begun:  # its task would end without having run, and without an answer
             self._tasks.discard(task)
-            late = incoming.cause == Code.DEADLINE_EXCEEDED
             code = Code.DEADLINE_EXCEEDED if late else Code.CANCELLED
             self._session.answer(incoming, Failure(code, "canceled before the handler began", not_executed=True))
         if task is not asyncio.current_task(self._loop):
-            task.cancel()
+            task.cancel("the call's deadline has passed" if late else "nobody waits for the call any more")
 
     def now(self) -> float:
         """Return the loop's time."""
@@ -120,6 +121,8 @@ class Connection:
     # Reading and writing.
 
     def _readable(self) -> None:
+        if self._session.ended is not None:
+            return
         try:
             data = self._channel.recv()
         except (BlockingIOError, InterruptedError):
@@ -153,7 +156,7 @@ class Connection:
 
     def _flush(self) -> None:
         """Write what is queued, as far as the channel takes it."""
-        if self._writing or self._session.failed:
+        if self._writing or self._session.failed or self._session.ended is not None:
             return
         session, send = self._session, self._channel.send
         try:
@@ -333,6 +336,7 @@ class Connection:
             elif not waiter.refused:
                 session.queue.remove(waiter)
             if isinstance(e, asyncio.CancelledError):
+                e.not_executed = True  # type: ignore[attr-defined]  # asyncio allows no class of our own here
                 raise
             text = "no answer within the deadline: all of the session's slots were in use"
             raise method.named(not_executed(Code.DEADLINE_EXCEEDED, text)) from None
@@ -362,13 +366,13 @@ class Connection:
         if stream.sender is not None:
             raise RuntimeError("another task is sending on this stream: one at a time")
         while not stream.advance(out):
-            if self._session.wants_write and not self._writing:
-                self._flush()  # the peer cannot return credit for what it has not got
-                continue
             if stream.closed or self._session.ended is not None:
                 return False
             if isinstance(stream, Call) and stream.late:
                 return False
+            if self._session.wants_write and not self._writing:
+                self._flush()  # the peer cannot return credit for what it has not got
+                continue
             stream.sender = self._loop.create_future()
             try:
                 await stream.sender

@@ -153,6 +153,11 @@ class HandlerCall:
         deadline = self._incoming.deadline
         return max(0.0, deadline - self.connection.now()) if deadline else None
 
+    @property
+    def cancelled(self) -> Code | None:
+        """Why the handler was told to stop: DEADLINE_EXCEEDED, or CANCELLED for every other reason; None while it was not."""
+        return Code(self._incoming.cause) if self._incoming.cause else None
+
     def set_trailer(self, name: str, value: str) -> None:
         """Add a value to what goes back with the end of the call. ValueError: the name is not allowed, or it is too much."""
         trailers = {**self._incoming.trailers, name: value}

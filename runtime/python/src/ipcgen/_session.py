@@ -231,10 +231,11 @@ class Session:
         if type_ == frame.GOAWAY:
             raise SessionError(Reason.REFUSED, f"the peer refused: {frame.safe_text(payload)}")
         try:
-            self.peer = frame.parse_hello(payload)
+            theirs = frame.parse_hello(payload)
         except Malformed as e:
             raise self._refused(Reason.PROTOCOL, f"handshake: HELLO: {e}") from e
-        self._agree(self.peer)
+        self._agree(theirs)
+        self.peer = theirs
         return True
 
     def _agree(self, theirs: frame.Hello) -> None:
@@ -247,7 +248,7 @@ class Session:
                 f"({frame.safe_text(theirs.agent.encode())}) {theirs.min_version} to {theirs.max_version}: "
                 "upgrade the older one",
             )
-        if theirs.max_frame < MIN_FRAME or theirs.max_message < MIN_FRAME or theirs.max_slots == 0 or theirs.window < MIN_WINDOW:
+        if min(theirs.max_frame, theirs.max_message) < MIN_FRAME or theirs.max_slots == 0 or theirs.window < MIN_WINDOW:
             raise self._refused(
                 Reason.PROTOCOL,
                 f"handshake: HELLO with limits below the least: frame {theirs.max_frame}, message {theirs.max_message}, "

@@ -89,6 +89,7 @@ class SyncConnection:
         limit = self._limits.handshake
         with self._lock:
             try:
+                self._take()  # TLS may have it already: it came with the end of its handshake
                 self._wait(None, lambda: self._session.peer is not None, time.monotonic() + limit)
             except BaseException:
                 self._end(SessionError(Reason.CLOSED, "given up during the handshake"))
@@ -255,7 +256,7 @@ class SyncConnection:
     def _flush(self) -> None:
         """Write what is queued, as far as the channel takes it."""
         session, send = self._session, self._channel.send
-        if session.failed:
+        if session.failed or session.ended is not None:
             return
         try:
             if self._channel.unsent:

@@ -1,0 +1,297 @@
+"""Calls as users make them with asyncio: what comes back, how they fail, what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+
+import pytest
+from echo.v1.echo_ipc import EchoClient, EchoService, SayRequest, TooLong
+from echoes import Echo
+from google.protobuf.empty_pb2 import Empty
+
+import ipcgen
+from ipcgen import Code, RpcError
+
+
+def request(text: str, times: int = 0) -> SayRequest:
+    return SayRequest(text=text, times=times)
+
+
+async def settled(condition: object) -> None:
+    """Wait until a condition holds; the test's own limit bounds that."""
+    assert callable(condition)
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_each_shape() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        client = EchoClient(conn)
+        assert (await client.say(request("hello"))).text == "hello"
+        assert [r.text async for r in client.repeat(request("again", 3))] == ["again"] * 3
+        assert (await client.join([request("a"), request("b")])).text == "ab"
+        async with client.chat() as chat:
+            for text in ("one", "two"):
+                await chat.send(request(text))
+                answer = await chat.receive()
+                assert answer is not None
+                assert answer.text == text
+            await chat.close_send()
+            assert await chat.receive() is None
+        await client.note(request("noted"))
+        await conn.ping()
+        await settled(lambda: echo.noted == ["noted"])
+
+
+async def test_requests_from_an_async_generator() -> None:
+    async def texts():  # type: ignore[no-untyped-def]
+        for text in "xyz":
+            yield request(text)
+
+    async with ipcgen.local(Echo()) as conn:
+        assert (await EchoClient(conn).join(texts())).text == "xyz"
+
+
+@pytest.mark.parametrize("size", [0, 4070, 16_384, 131_040, 131_072, 3_000_000])
+async def test_sizes(size: int) -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client, text = EchoClient(conn), "x" * size
+        assert (await client.say(request(text))).text == text
+        assert [r.text == text async for r in client.repeat(request(text, 3))] == [True] * 3
+        assert len((await client.join([request("y" * (size // 2))] * 2)).text) == size // 2 * 2
+
+
+async def test_many_at_a_time() -> None:
+    async with ipcgen.local(Echo(), limits=ipcgen.Limits(calls=4)) as conn:
+        client = EchoClient(conn)
+        answers = await asyncio.gather(*(client.say(request(str(i))) for i in range(200)))
+        assert [a.text for a in answers] == [str(i) for i in range(200)]
+
+
+async def test_a_stream_that_nobody_reads_holds_up_no_other() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        async with client.repeat(request("x" * 100_000, 1000)) as stream:
+            await anext(stream)
+            assert (await client.say(request("hello"))).text == "hello"
+            count = 1
+            async for _ in stream:
+                count += 1
+            assert count == 1000
+
+
+async def test_typed_errors() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        with pytest.raises(RpcError) as caught:
+            await EchoClient(conn).say(request("too long"))
+    e = caught.value
+    assert (e.code, e.message, e.remote, e.not_executed) == (Code.OUT_OF_RANGE, "over the limit", True, False)
+    assert e.detail(TooLong) == TooLong(limit=8)
+    assert e.detail(Empty) is None
+    assert str(e) == "echo.v1.Echo/Say: OUT_OF_RANGE: over the limit"
+
+
+async def test_what_was_not_written_for_the_caller_stays(caplog: pytest.LogCaptureFixture) -> None:
+    async with ipcgen.local(Echo()) as conn:
+        with caplog.at_level(logging.ERROR, "ipcgen"), pytest.raises(RpcError) as caught:
+            await EchoClient(conn).say(request("crash"))
+    assert caught.value.code == Code.UNKNOWN
+    assert "secret" not in caught.value.message
+    assert "a secret" in caplog.text
+
+
+async def test_unimplemented_and_unknown() -> None:
+    async with ipcgen.local(EchoService()) as conn:
+        client = EchoClient(conn)
+        for call in (client.say(request("x")), client.join([]), anext(client.repeat(request("x")))):
+            with pytest.raises(RpcError) as caught:
+                await call
+            assert (caught.value.code, caught.value.not_executed) == (Code.UNIMPLEMENTED, True)
+    async with ipcgen.local() as conn:
+        with pytest.raises(RpcError, match="does not serve this method") as caught:
+            await EchoClient(conn).say(request("x"))
+        assert (caught.value.code, caught.value.not_executed) == (Code.UNIMPLEMENTED, True)
+
+
+async def test_metadata_and_trailers() -> None:
+    trailers: dict[str, str] = {}
+    raw = b"\xff\x00".decode("utf-8", "surrogateescape")
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(RpcError, match="want 1 to 255 characters") as caught:
+            await client.say(request("metadata"), metadata={"Upper": "x"})
+        assert (caught.value.code, caught.value.not_executed) == (Code.INVALID_ARGUMENT, True)
+        answer = await client.say(request("metadata"), metadata={"lang": "en", "b": "2"}, trailers=trailers)
+        assert answer.text == "b=2,lang=en"
+        assert trailers == {"took": "long"}
+        await client.say(request("x"), metadata={"raw": raw})
+
+
+async def test_a_wrong_type_is_said_before_anything_is_sent() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        with pytest.raises(TypeError, match=r"echo\.v1\.Echo/Say: want a message of the type echo\.v1\.SayRequest"):
+            await EchoClient(conn).say(Empty())  # type: ignore[arg-type]
+
+
+async def test_deadline() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(TimeoutError) as caught:
+            await client.say(request("wait"), timeout=0.01)
+        assert isinstance(caught.value, ipcgen.DeadlineExceeded)
+        await settled(lambda: echo.ended == [Code.DEADLINE_EXCEEDED])
+        with pytest.raises(RpcError) as late:
+            await client.say(request("x"), timeout=-1)
+        assert (late.value.code, late.value.not_executed) == (Code.DEADLINE_EXCEEDED, True)
+        with pytest.raises(ipcgen.DeadlineExceeded):
+            async for _ in client.repeat(request("wait", 2), timeout=0.01):
+                pass
+
+
+async def test_asyncio_timeout_is_a_deadline() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await EchoClient(conn).say(request("wait"))
+        await settled(lambda: echo.ended == [Code.CANCELLED])
+
+
+@pytest.mark.parametrize("shape", ["say", "repeat", "join", "chat"])
+async def test_cancelling_the_task_cancels_the_call(shape: str) -> None:
+    echo = Echo()
+
+    async def requests():  # type: ignore[no-untyped-def]
+        yield request("x")
+        echo.waiting.set()
+        await asyncio.Event().wait()
+
+    async def call(client: EchoClient) -> None:
+        match shape:
+            case "say":
+                await client.say(request("wait"))
+            case "repeat":
+                async for _ in client.repeat(request("wait", 1)):
+                    pass
+            case "join":
+                await client.join(requests())
+            case "chat":
+                async with client.chat() as chat:
+                    await chat.send(request("x"))
+                    await chat.receive()
+                    echo.waiting.set()
+                    await chat.receive()
+
+    async with ipcgen.local(echo) as conn:
+        task = asyncio.create_task(call(EchoClient(conn)))
+        await echo.waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await settled(lambda: not conn._session.pending)  # the handler was told, and has answered
+
+
+async def test_leaving_a_loop_cancels_the_call() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        async for _ in EchoClient(conn).repeat(request("x" * 1000, 1_000_000)):
+            break
+        gc.collect()
+        await settled(lambda: not conn._session.pending)
+
+
+async def test_a_handler_that_has_not_begun_is_not_started() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        task = asyncio.create_task(EchoClient(conn).say(request("wait")))
+        await asyncio.sleep(0)  # the call is on its way
+        task.cancel()
+        await asyncio.wait((task,))
+        await settled(lambda: not conn._session.pending)
+        assert (await EchoClient(conn).say(request("next"))).text == "next"
+
+
+async def test_handlers_call_their_caller() -> None:
+    class Back(EchoService):
+        async def say(self, request: SayRequest):  # type: ignore[no-untyped-def]
+            return await EchoClient(ipcgen.current().connection).say(SayRequest(text=request.text + "!"))
+
+    import socket
+
+    from ipcgen._channel import Peer, SocketChannel
+    from ipcgen._endpoint import Endpoint, begin
+
+    a, b = socket.socketpair()
+    peer = Peer("local", same_user=True)
+    one, other = await asyncio.gather(
+        begin(SocketChannel(a, peer), 0, Endpoint((Echo(),), None), "a"),
+        begin(SocketChannel(b, peer), 1, Endpoint((Back(),), None), "b"),
+    )
+    async with one, other:
+        assert one.peer.services == ("echo.v1.Echo",)
+        assert (await EchoClient(one).say(SayRequest(text="hi"))).text == "hi!"
+
+
+async def test_a_message_over_the_limit() -> None:
+    async with ipcgen.local(Echo(), limits=ipcgen.Limits(max_message=5000)) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(RpcError, match="over the limit of 5000") as caught:
+            await client.say(request("x" * 5000))
+        assert (caught.value.code, caught.value.not_executed) == (Code.RESOURCE_EXHAUSTED, True)
+        with pytest.raises(RpcError) as caught:
+            await client.join([request("x" * 3000)] * 2)
+        assert caught.value.code == Code.RESOURCE_EXHAUSTED
+
+
+async def test_shutdown_lets_calls_finish() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        client = EchoClient(conn)
+        async with client.chat() as chat:
+            await chat.send(request("before"))
+            await chat.receive()
+            leaving = asyncio.create_task(conn.shutdown())
+            await settled(lambda: conn._session.leaving)
+            with pytest.raises(RpcError, match="draining") as caught:
+                await client.say(request("x"))
+            assert (caught.value.code, caught.value.not_executed) == (Code.UNAVAILABLE, True)
+            await chat.send(request("after"))
+            answer = await chat.receive()
+            assert answer is not None
+            assert answer.text == "after"
+            assert not leaving.done()
+            await chat.close_send()
+            assert await chat.receive() is None
+        await leaving
+        assert conn.error is not None
+        assert conn.error.reason == ipcgen.Reason.DRAINED
+
+
+async def test_shutdown_waits_no_longer_than_its_grace() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        call = asyncio.create_task(EchoClient(conn).say(request("wait")))
+        await echo.waiting.wait()
+        await conn.shutdown(0.01)
+        with pytest.raises(RpcError) as caught:
+            await call
+        assert (caught.value.code, caught.value.not_executed) == (Code.UNAVAILABLE, False)
+
+
+async def test_closing_fails_calls() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo) as conn:
+        client = EchoClient(conn)
+        call = asyncio.create_task(client.say(request("wait")))
+        await echo.waiting.wait()
+        await conn.close()
+        with pytest.raises(RpcError, match="this side closed it") as caught:
+            await call
+        assert isinstance(caught.value.__cause__, ipcgen.SessionError)
+        assert not caught.value.not_executed
+        with pytest.raises(RpcError) as refused:
+            await client.say(request("x"))
+        assert refused.value.not_executed
