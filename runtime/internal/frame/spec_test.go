@@ -126,6 +126,16 @@ func TestSpecExample(t *testing.T) {
 		{Header{Type: GoAway}, "this side closed it", nil},
 	}
 	blocks := specBytes(t)
+	blocks, shm := blocks[:len(blocks)-3], blocks[len(blocks)-3:]
+	for i, want := range [][]byte{
+		AppendShm(nil, ShmOffer, 1, AppendOffer(nil, 4096+256<<10, "")),
+		AppendShm(nil, ShmOffer, 0, AppendOffer(nil, 0, "no memory for it")),
+		AppendShm(nil, ShmReject, 0, []byte("no file")),
+	} {
+		if h, descriptors, err := ParseShm(shm[i]); !bytes.Equal(shm[i], want) || err != nil || int(h.Length) != len(want)-HeaderSize {
+			t.Errorf("example %d of shared memory: got % x with %+v, %d, %v; want % x", i, shm[i], h, descriptors, err, want)
+		}
+	}
 	if len(blocks) != len(want) {
 		t.Fatalf("%s has %d hex blocks, want %d", specPath, len(blocks), len(want))
 	}

@@ -85,8 +85,21 @@ func (p *rawPeer) theirSegment() []byte {
 	if _, err := unix.Mmap(fds[0], 0, ring.HeaderSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != unix.EPERM {
 		p.t.Errorf("mapping the session's segment to write: got %v, want EPERM", err)
 	}
+	for what, err := range map[string]error{
+		"writing":   second(unix.Pwrite(fds[0], []byte{1}, 0)),
+		"cutting":   unix.Ftruncate(fds[0], 0),
+		"growing":   unix.Ftruncate(fds[0], 1<<20),
+		"punching":  unix.Fallocate(fds[0], unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, ring.HeaderSize),
+		"unsealing": second(unix.FcntlInt(uintptr(fds[0]), unix.F_ADD_SEALS, unix.F_SEAL_WRITE)),
+	} {
+		if err != unix.EPERM {
+			p.t.Errorf("%s the session's segment: got %v, want EPERM", what, err)
+		}
+	}
 	return mapped(p.t, fds[0], int(binary.LittleEndian.Uint32(b[frame.HeaderSize:])), unix.PROT_READ)
 }
+
+func second[T any](_ T, err error) error { return err }
 
 func mapped(t *testing.T, fd, size, prot int) []byte {
 	t.Helper()
