@@ -40,8 +40,8 @@ type TryWriter interface {
 // writes without letting go of what it guards.
 type MemoryWriter interface {
 	TryWriter
-	// Memory does nothing: it says that this is one.
-	Memory()
+	// Parked says that the other end sleeps: the next write has to wake it, which takes a system call.
+	Parked() bool
 }
 
 // Peer is who is at the other end of a Conn, as the operating system tells it.

@@ -343,7 +343,7 @@ func (s *Session) handleBuffered() error {
 		}
 	}
 	for n := 1; s.w-s.r >= frame.HeaderSize && s.ended == nil; n++ {
-		if s.memory && n%aFew == 0 {
+		if s.memory != nil && n%aFew == 0 {
 			s.flush(false) // the peer has work while this side goes on
 		}
 		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))

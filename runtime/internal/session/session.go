@@ -57,8 +57,8 @@ type Method struct {
 // A Session is one connection to a peer. All its methods may be called by any goroutine.
 type Session struct {
 	conn   transport.Conn
-	try    transport.TryWriter // conn, when it can write without waiting; else nil
-	memory bool                // try copies into memory: cheap enough for the mutex to be held
+	try    transport.TryWriter    // conn, when it can write without waiting; else nil
+	memory transport.MemoryWriter // conn, when it copies into memory: cheap enough for the mutex to be held; else nil
 	cfg    Config
 	limits Limits
 	peer   transport.Peer
@@ -153,7 +153,7 @@ func Start(ctx context.Context, conn transport.Conn, cfg Config) (*Session, erro
 		return nil, err
 	}
 	s.try, _ = s.conn.(transport.TryWriter) // which the handshake may have changed
-	_, s.memory = s.conn.(transport.MemoryWriter)
+	s.memory, _ = s.conn.(transport.MemoryWriter)
 	s.local = make([]localSlot, s.agreed.slots)
 	s.remote = make([]remoteSlot, s.agreed.slots)
 	for i := range s.agreed.slots {

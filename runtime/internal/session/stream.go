@@ -433,7 +433,7 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	st.credit -= len(b)
 	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
 	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
-	if st.burst++; st.burst == 1 || s.memory {
+	if st.burst++; st.burst == 1 || s.memory != nil {
 		s.flush(true)
 	} else {
 		s.flushLater()
@@ -591,10 +591,10 @@ func (s *Session) wait(ctx context.Context, w *waiter, c condition) error {
 	return s.sleep(ctx, w)
 }
 
-// gather lets others that are about to send append to the same write, where a write costs more than copying. Called and
-// returns with the mutex held.
+// gather lets others that are about to send append to the same write, where a write costs more than copying: a system
+// call, or a wake-up. Called and returns with the mutex held.
 func (s *Session) gather() {
-	if s.pending+s.running > 1 && !s.writing && !s.memory {
+	if s.pending+s.running > 1 && !s.writing && (s.memory == nil || s.memory.Parked()) {
 		s.mu.Unlock()
 		runtime.Gosched()
 		s.mu.Lock()

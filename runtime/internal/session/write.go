@@ -208,7 +208,7 @@ func (s *Session) tryWrite(b []byte) (int, error) {
 	if s.try == nil {
 		return 0, nil
 	}
-	if s.memory {
+	if s.memory != nil {
 		return s.try.TryWrite(b)
 	}
 	s.mu.Unlock()

@@ -145,8 +145,8 @@ func (c *conn) Write(b []byte) (int, error) { return c.write(b, true) }
 // TryWrite is transport.TryWriter's.
 func (c *conn) TryWrite(b []byte) (int, error) { return c.write(b, false) }
 
-// Memory is transport.MemoryWriter's.
-func (c *conn) Memory() {}
+// Parked is transport.MemoryWriter's.
+func (c *conn) Parked() bool { return c.out.Parked() }
 
 func (c *conn) write(b []byte, wait bool) (n int, err error) {
 	h := &c.out
