@@ -332,7 +332,12 @@ func BenchmarkAllocsBoth(b *testing.B) {
 // BenchmarkIdle measures the processor time of this process in microseconds a second, first without a session and then
 // while one that was used is idle. What there is without one is the Go runtime's own.
 func BenchmarkIdle(b *testing.B) {
-	address := "unix:" + filepath.Join(b.TempDir(), "s")
+	for _, scheme := range []string{"unix", "shm"} {
+		b.Run(scheme, func(b *testing.B) { benchmarkIdle(b, scheme+":"+filepath.Join(b.TempDir(), "s")) })
+	}
+}
+
+func benchmarkIdle(b *testing.B, address string) {
 	start(b, "ipcgen", address)
 	const span = 3 * time.Second
 	idle := func() float64 {
