@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from echo.v1.echo_ipc import EchoClient, EchoService, SayRequest, TooLong
+from echo.v1.echo_ipc import EchoClient, EchoService, SayRequest, SayResponse, TooLong
 from echoes import Echo
 from google.protobuf.empty_pb2 import Empty
 
 import ipcgen
 from ipcgen import Code, RpcError
+from ipcgen._channel import Peer, SocketChannel
+from ipcgen._endpoint import Endpoint, begin
 
 
 def request(text: str, times: int = 0) -> SayRequest:
     return SayRequest(text=text, times=times)
 
 
-async def settled(condition: object) -> None:
+async def settled(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; the test's own limit bounds that."""
-    assert callable(condition)
-    while not condition():
+    while not condition():  # nobody tells when it does
         await asyncio.sleep(0)
 
 
@@ -47,7 +50,7 @@ async def test_each_shape() -> None:
 
 
 async def test_requests_from_an_async_generator() -> None:
-    async def texts():  # type: ignore[no-untyped-def]
+    async def texts() -> AsyncIterator[SayRequest]:
         for text in "xyz":
             yield request(text)
 
@@ -165,7 +168,7 @@ async def test_asyncio_timeout_is_a_deadline() -> None:
 async def test_cancelling_the_task_cancels_the_call(shape: str) -> None:
     echo = Echo()
 
-    async def requests():  # type: ignore[no-untyped-def]
+    async def requests() -> AsyncIterator[SayRequest]:
         yield request("x")
         echo.waiting.set()
         await asyncio.Event().wait()
@@ -216,13 +219,8 @@ async def test_a_handler_that_has_not_begun_is_not_started() -> None:
 
 async def test_handlers_call_their_caller() -> None:
     class Back(EchoService):
-        async def say(self, request: SayRequest):  # type: ignore[no-untyped-def]
+        async def say(self, request: SayRequest) -> SayResponse:
             return await EchoClient(ipcgen.current().connection).say(SayRequest(text=request.text + "!"))
-
-    import socket
-
-    from ipcgen._channel import Peer, SocketChannel
-    from ipcgen._endpoint import Endpoint, begin
 
     a, b = socket.socketpair()
     peer = Peer("local", same_user=True)

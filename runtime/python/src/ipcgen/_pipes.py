@@ -27,13 +27,13 @@ def stdio() -> PipeChannel:
     for fd, need, name in ((0, os.O_RDONLY, "stdin"), (1, os.O_WRONLY, "stdout")):
         if why := _unusable(fd, need):
             raise OSError(f"stdio: {name} {why}: this program speaks to the program that starts it, not to a person")
-    sys.stdout.flush()
     # The session gets copies, which children do not inherit; the numbers 0 and 1 are then given to what is harmless.
     reads, writes = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
+    sys.stdout.flush()  # what was printed until now follows to stderr
     return PipeChannel(reads, writes, Peer("stdio:", same_user=True))
 
 

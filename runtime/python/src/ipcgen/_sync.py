@@ -30,7 +30,7 @@ from ._frame import END, NO_METADATA, encode_metadata
 from ._limits import Limits, settle
 from ._method import CallOptions, Method
 from ._session import Call, Failure, Incoming, Session, SlotWaiter
-from ._stream import Sending, Stream
+from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -90,7 +90,7 @@ class SyncConnection:
         with self._lock:
             try:
                 self._take()  # TLS may have it already: it came with the end of its handshake
-                self._wait(None, lambda: self._session.peer is not None, time.monotonic() + limit)
+                self._wait(lambda: self._session.peer is not None, time.monotonic() + limit)
             except BaseException:
                 self._end(SessionError(Reason.CLOSED, "given up during the handshake"))
                 raise
@@ -107,8 +107,9 @@ class SyncConnection:
         """The handshake is over."""
 
     def wake(self, waiter: Any) -> None:
-        """Let a thread look again."""
-        waiter.notify()
+        """Let a thread look again, if it sleeps."""
+        if waiter is not None:
+            waiter.notify()
 
     def start(self, incoming: Incoming) -> None:
         """Nothing is served here."""
@@ -123,14 +124,17 @@ class SyncConnection:
 
     # Waiting and reading. All of these are called with the lock held.
 
-    def _wait(self, stream: Stream | None, ready: Callable[[], bool], deadline: float) -> None:
-        """Wait until ready, the deadline (0: none) or the end of the session."""
+    def _wait(self, ready: Callable[[], bool], deadline: float, holder: Any = None, name: str = "") -> None:
+        """Wait until ready, the deadline (0: none) or the end of the session.
+
+        Where another thread reads, this one leaves a waiter in the attribute of that name, for the session to wake.
+        """
         try:
             while not ready() and self._session.ended is None:
                 if deadline and time.monotonic() >= deadline:
                     return
                 if self._reading:
-                    self._wait_for_others(stream, deadline)
+                    self._wait_for_others(deadline, holder, name)
                     continue
                 self._reading = True
                 try:
@@ -149,23 +153,23 @@ class SyncConnection:
         elif not self._vacated.is_set():
             self._vacated.set()
 
-    def _wait_for_others(self, stream: Stream | None, deadline: float) -> None:
+    def _wait_for_others(self, deadline: float, holder: Any, name: str) -> None:
         """Wait while another thread reads, until something has come for this one or the role is free."""
         if self._idling:
             self._relieve = True
         self._nudge()
         waiter = _Waiter()
         self._waiting.append(waiter)
-        if stream is not None:
-            stream.receiver = waiter
+        if holder is not None:
+            setattr(holder, name, waiter)
         self._lock.release()
         try:
             waiter.wait(max(0.0, deadline - time.monotonic()) if deadline else -1)
         finally:
             self._lock.acquire()
             self._waiting.remove(waiter)
-            if stream is not None:
-                stream.receiver = None
+            if holder is not None:
+                setattr(holder, name, None)
 
     def _nudge(self) -> None:
         """Make the thread that reads look again: at what is to be written, and at whether it is to go on."""
@@ -312,7 +316,7 @@ class SyncConnection:
         with self._lock:
             call = self._open(method, data, True, options)
             try:
-                self._wait(call, lambda: call.finished, call.deadline)
+                self._wait(lambda: call.finished, call.deadline, call, "receiver")
                 if not call.finished:
                     self._give_up_late(method, call)
             finally:
@@ -381,10 +385,10 @@ class SyncConnection:
 
     def _wait_slot(self, method: Method[Any, Any], deadline: float) -> int:
         """Wait until a call ends: all slots are taken."""
-        session, waiting = self._session, SlotWaiter(_Waiter())
+        session, waiting = self._session, SlotWaiter(None)
         session.queue.append(waiting)
         try:
-            self._wait(None, lambda: waiting.slot >= 0 or waiting.refused, deadline)
+            self._wait(lambda: waiting.slot >= 0 or waiting.refused, deadline, waiting, "waiter")
         except BaseException:
             self._leave_queue(waiting)
             raise
@@ -434,16 +438,9 @@ class SyncConnection:
                 return False
             if stream.deadline and time.monotonic() >= stream.deadline:
                 return False
-            self._wait_send(stream, out)
+            self._wait(lambda: stream.advance(out) or stream.closed, stream.deadline, stream, "sender")
         self._push()
         return True
-
-    def _wait_send(self, stream: Call, out: Sending) -> None:
-        stream.sender = _Waiter()
-        try:
-            self._wait(None, lambda: stream.advance(out) or stream.closed, stream.deadline)
-        finally:
-            stream.sender = None
 
     # For users.
 
@@ -472,7 +469,7 @@ class SyncConnection:
             answer = _Answer()
             self._session.ping(answer)
             self._push()
-            self._wait(None, lambda: answer.came, deadline)
+            self._wait(lambda: answer.came, deadline, answer, "waiter")
             if not answer.came and self._session.ended is None:
                 raise TimeoutError("the peer has not answered a PING in time")
 
@@ -487,7 +484,7 @@ class SyncConnection:
             session.drain()
             with contextlib.suppress(TimeoutError):
                 self._ping(deadline)  # calls that crossed the GOAWAY have come when it is answered
-                self._wait(None, lambda: session.is_quiet and not session.wants_write, deadline)
+                self._wait(lambda: session.is_quiet and not session.wants_write, deadline, session, "quiet")
             self._end(SessionError(Reason.DRAINED, "drained"))
 
     def close(self) -> None:
@@ -528,9 +525,12 @@ class _Answer:
     """Waits for the answer to a PING; the thread that reads notes that it has come."""
 
     came = False
+    waiter: _Waiter | None = None
 
     def notify(self) -> None:
         self.came = True
+        if self.waiter is not None:
+            self.waiter.notify()
 
 
 class SyncStream(Generic[Req, Res]):
@@ -559,7 +559,7 @@ class SyncStream(Generic[Req, Res]):
             try:
                 data = call.take()
                 if data is None:
-                    conn._wait(call, lambda: bool(call.items) or call.over, call.deadline)
+                    conn._wait(lambda: bool(call.items) or call.over, call.deadline, call, "receiver")
                     data = call.take()
                 if call.listed:
                     conn._push()
@@ -696,9 +696,7 @@ def _channel(
             return _pipes.ChildChannel(address, stderr)
     try:
         if address.scheme == "unix":
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(timeout)
-            sock.connect(address.path)
+            sock = _connect_unix(address.path, timeout)
         else:
             sock = socket.create_connection((address.host, address.port), timeout)
     except OSError as e:
@@ -711,6 +709,17 @@ def _channel(
         sock.close()
         raise
     return channel
+
+
+def _connect_unix(path: str, timeout: float | None) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _shake(channel: TLSChannel, address: Address) -> None:

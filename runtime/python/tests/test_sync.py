@@ -1,0 +1,238 @@
+"""Calls as users make them without an event loop, from one thread and from several."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from echo.v1.echo_ipc import EchoClientSync, SayRequest, TooLong
+from echoes import Echo
+
+import ipcgen
+from ipcgen import Code, RpcError
+
+
+class Server:
+    """Echo, served by an event loop in a thread of its own."""
+
+    def __init__(self, address: str, limits: ipcgen.Limits | None = None) -> None:
+        self.echo = Echo()
+        self.address = address
+        self.limits = limits
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),))
+        self.thread.start()
+        self.ready.wait()
+
+    async def _serve(self) -> None:
+        self.stop = asyncio.Event()
+        self.conns: list[ipcgen.Connection] = []
+        async with ipcgen.listen(self.address, self.echo, limits=self.limits, connected=self._connected) as listener:
+            task = asyncio.create_task(listener.serve())
+            self.ready.set()
+            await self.stop.wait()
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def _connected(self, conn: ipcgen.Connection) -> None:
+        self.conns.append(conn)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(f"unix:{tmp_path}/echo.sock")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def conn(server: Server) -> Iterator[ipcgen.SyncConnection]:
+    with ipcgen.dial_sync(server.address) as conn:
+        yield conn
+
+
+def request(text: str, times: int = 0) -> SayRequest:
+    return SayRequest(text=text, times=times)
+
+
+def settled(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; without that the test does not end."""
+    while not condition():
+        time.sleep(0.001)
+
+
+def test_each_shape(server: Server, conn: ipcgen.SyncConnection) -> None:
+    client = EchoClientSync(conn)
+    assert client.say(request("hello")).text == "hello"
+    assert [r.text for r in client.repeat(request("again", 3))] == ["again"] * 3
+    assert client.join(request(c) for c in "abc").text == "abc"
+    with client.chat() as chat:
+        for text in ("one", "two"):
+            chat.send(request(text))
+            answer = chat.receive()
+            assert answer is not None
+            assert answer.text == text
+        chat.close_send()
+        assert chat.receive() is None
+    client.note(request("noted"))
+    conn.ping()
+    settled(lambda: server.echo.noted == ["noted"])
+
+
+@pytest.mark.parametrize("size", [0, 16_384, 131_072, 3_000_000])
+def test_sizes(conn: ipcgen.SyncConnection, size: int) -> None:
+    client, text = EchoClientSync(conn), "x" * size
+    assert client.say(request(text)).text == text
+    assert [r.text == text for r in client.repeat(request(text, 3))] == [True] * 3
+
+
+def test_errors(conn: ipcgen.SyncConnection) -> None:
+    client = EchoClientSync(conn)
+    with pytest.raises(RpcError) as caught:
+        client.say(request("too long"))
+    assert caught.value.detail(TooLong) == TooLong(limit=8)
+    with pytest.raises(TypeError, match="want a message of the type"):
+        client.say(TooLong())  # type: ignore[arg-type]
+    trailers: dict[str, str] = {}
+    assert client.say(request("metadata"), metadata={"lang": "en"}, trailers=trailers).text == "lang=en"
+    assert trailers == {"took": "long"}
+
+
+def test_deadlines(server: Server, conn: ipcgen.SyncConnection) -> None:
+    client = EchoClientSync(conn)
+    with pytest.raises(TimeoutError):
+        client.say(request("wait"), timeout=0.02)
+    with pytest.raises(ipcgen.DeadlineExceeded):
+        list(client.repeat(request("wait", 2), timeout=0.02))
+    settled(lambda: len(server.echo.ended) == 2)
+    assert set(server.echo.ended) == {Code.DEADLINE_EXCEEDED}
+    assert client.say(request("next")).text == "next"
+
+
+def test_many_threads(conn: ipcgen.SyncConnection) -> None:
+    client = EchoClientSync(conn)
+    failures: list[BaseException] = []
+
+    def call(n: int) -> None:
+        try:
+            for i in range(50):
+                assert client.say(request(f"{n}.{i}")).text == f"{n}.{i}"
+            assert len(client.say(request("x" * 500_000)).text) == 500_000
+            assert sum(1 for _ in client.repeat(request("y" * 1000, 100))) == 100
+        except BaseException as e:
+            failures.append(e)
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_more_threads_than_slots(tmp_path: Path) -> None:
+    server = Server(f"unix:{tmp_path}/few.sock", ipcgen.Limits(calls=2))
+    try:
+        with ipcgen.dial_sync(server.address) as conn:
+            test_many_threads(conn)
+            client = EchoClientSync(conn)
+            waiting = [client.repeat(request("wait", 1)) for _ in range(2)]
+            for stream in waiting:
+                next(stream)
+            with pytest.raises(ipcgen.DeadlineExceeded, match="slots") as caught:
+                client.say(request("x"), timeout=0.02)
+            assert caught.value.not_executed
+            for stream in waiting:
+                stream.close()
+            assert client.say(request("x")).text == "x"
+    finally:
+        server.close()
+
+
+def test_a_thread_sends_while_another_receives(conn: ipcgen.SyncConnection) -> None:
+    with EchoClientSync(conn).chat() as chat:
+
+        def send() -> None:
+            for i in range(500):
+                chat.send(request(f"{i} " + "x" * 5000))
+            chat.close_send()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        received = [int(r.text.split()[0]) for r in chat]
+        thread.join()
+    assert received == list(range(500))
+
+
+def test_leaving_a_loop_cancels_the_call(server: Server, conn: ipcgen.SyncConnection) -> None:
+    for _ in EchoClientSync(conn).repeat(request("x" * 1000, 1_000_000)):
+        break
+    gc.collect()
+    settled(lambda: not conn._session.pending)  # read by the connection's own thread
+
+
+def test_an_idle_connection_answers(server: Server, conn: ipcgen.SyncConnection) -> None:
+    EchoClientSync(conn).say(request("x"))
+    settled(lambda: len(server.conns) == 1)
+    # Nobody calls: the connection's own thread reads.
+    asyncio.run_coroutine_threadsafe(server.conns[0].ping(), server.loop).result()
+    asyncio.run_coroutine_threadsafe(server.conns[0].close(), server.loop).result()
+    settled(lambda: conn.error is not None)
+    with pytest.raises(RpcError, match="the peer closed the session") as caught:
+        EchoClientSync(conn).say(request("x"))
+    assert caught.value.not_executed
+
+
+def test_closing_wakes_threads(conn: ipcgen.SyncConnection) -> None:
+    failures: list[RpcError] = []
+
+    def call() -> None:
+        with pytest.raises(RpcError) as caught:
+            EchoClientSync(conn).say(request("wait"))
+        failures.append(caught.value)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    settled(lambda: conn._session.pending == 4)
+    conn.close()
+    for t in threads:
+        t.join()
+    assert [(e.code, e.not_executed) for e in failures] == [(Code.UNAVAILABLE, False)] * 4
+
+
+def test_shutdown(server: Server, conn: ipcgen.SyncConnection) -> None:
+    client = EchoClientSync(conn)
+    with client.chat() as chat:
+        chat.send(request("before"))
+        chat.receive()
+        leaving = threading.Thread(target=conn.shutdown)
+        leaving.start()
+        settled(lambda: conn._session.leaving)
+        with pytest.raises(RpcError, match="draining") as caught:
+            client.say(request("x"))
+        assert caught.value.not_executed
+        chat.close_send()
+        assert chat.receive() is None
+    leaving.join()
+    assert conn.error is not None
+    assert conn.error.reason == ipcgen.Reason.DRAINED
+
+
+def test_a_server_that_drains_is_not_kept_waiting(server: Server, conn: ipcgen.SyncConnection) -> None:
+    EchoClientSync(conn).say(request("x"))
+    server.loop.call_soon_threadsafe(server.stop.set)
+    server.thread.join()  # it sent a PING, which the idle connection has answered
+    assert server.conns[0].error is not None
+    assert server.conns[0].error.reason == ipcgen.Reason.DRAINED
