@@ -108,8 +108,9 @@ type assembly struct {
 
 // A modelBack is a slot of the session, with its last call.
 type modelBack struct {
-	id   frame.StreamID
-	open bool
+	id        frame.StreamID
+	open      bool
+	cancelled bool
 	assembly
 }
 
@@ -399,6 +400,9 @@ func (m *model) answerBack(back *modelBack, well bool) {
 	var status frame.StatusPayload
 	var message []byte
 	switch {
+	case back.cancelled && len(back.received) == 0: // the rest of the request will not come
+		h.Flags |= frame.NotExecuted
+		h.Arg = CodeCanceled
 	case !well:
 		h.Arg, status.Text = 9, "no"
 	case len(back.received) == 0:
@@ -491,6 +495,7 @@ func (b *modelBack) take(r received) error {
 	case r.Type == frame.Data && b.open && r.Stream == b.id:
 		return b.add(r)
 	case r.Type == frame.Cancel && r.Stream == b.id:
+		b.cancelled = true
 		return nil
 	}
 	return fmt.Errorf("which does not fit %+v", *b)
