@@ -286,7 +286,7 @@ func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, 
 
 // enqueue gives c a slot and queues its CALL. Called and returns with the mutex held.
 func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, send bool) *Failure {
-	slot, f := s.acquire(ctx)
+	slot, f := s.acquire(ctx, c.deadline)
 	if f != nil {
 		return f
 	}
@@ -307,8 +307,8 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	return nil
 }
 
-// acquire waits for a slot. Called and returns with the mutex held.
-func (s *Session) acquire(ctx context.Context) (int, *Failure) {
+// acquire waits for a slot, until the deadline if there is one. Called and returns with the mutex held.
+func (s *Session) acquire(ctx context.Context, deadline int64) (int, *Failure) {
 	if f := s.refusal(); f != nil {
 		return 0, f
 	}
@@ -316,6 +316,11 @@ func (s *Session) acquire(ctx context.Context) (int, *Failure) {
 		slot := s.free[n-1]
 		s.free = s.free[:n-1]
 		return slot, nil
+	}
+	if deadline != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, epoch.Add(time.Duration(deadline)))
+		defer cancel()
 	}
 	w := &slotWaiter{slot: -1}
 	s.queue = append(s.queue, w)

@@ -396,6 +396,26 @@ func TestSlotsBoundHandlers(t *testing.T) {
 	})
 }
 
+// TestTimeoutWithoutASlot: the timeout of a method holds for the wait for a slot too.
+func TestTimeoutWithoutASlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, sv := pair(t, Config{}, Config{Limits: Limits{Slots: 1}})
+		var wg sync.WaitGroup
+		wg.Go(func() { call(s, mBlock, "x") })
+		synctest.Wait()
+		start := time.Now()
+		f := s.Unary(t.Context(), Outgoing{Method: mEcho, Timeout: time.Second}, text("x"), new(blob))
+		if f == nil || f.Code != CodeDeadlineExceeded || !f.NotExecuted {
+			t.Errorf("got %+v, want DEADLINE_EXCEEDED, not executed", f)
+		}
+		if got := time.Since(start); got != time.Second {
+			t.Errorf("took %v, want 1s", got)
+		}
+		close(sv.release)
+		wg.Wait()
+	})
+}
+
 func TestAHandlerThatBlocksStopsNoOther(t *testing.T) {
 	s, _, sv := pair(t, Config{}, Config{})
 	done := make(chan struct{})
