@@ -22,6 +22,9 @@ import (
 
 	"github.com/ipcgen/ipcgen/idl/load"
 	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/testdata/conformance/go/edition2023"
+	"github.com/ipcgen/ipcgen/testdata/conformance/go/proto2"
+	"github.com/ipcgen/ipcgen/testdata/conformance/go/proto3"
 	"github.com/ipcgen/ipcgen/testdata/editions/go/current"
 	"github.com/ipcgen/ipcgen/testdata/editions/go/features"
 	maps "github.com/ipcgen/ipcgen/testdata/messages/go/maps"
@@ -53,8 +56,7 @@ func (s *subject) fresh() message {
 // subjects are messages of the golden packages, in the order of their names.
 func subjects(t testing.TB) []*subject {
 	t.Helper()
-	var all []*subject
-	for file, messages := range map[string]map[string]message{
+	return described(t, map[string]map[string]message{
 		"messages/scalars/scalars.proto": {
 			"Singular": new(scalars.Singular), "Optional": new(scalars.Optional), "Repeated": new(scalars.Repeated),
 		},
@@ -68,7 +70,27 @@ func subjects(t testing.TB) []*subject {
 		"messages/maps/maps.proto":         {"Values": new(maps.Values)},
 		"editions/features/features.proto": {"All": new(features.All)},
 		"editions/current/current.proto":   {"New": new(current.New)},
-	} {
+	})
+}
+
+// largeSubjects are subjects and the messages of protobuf's conformance suite, which have fields of every type. The library
+// writes the members of their oneofs behind the other fields, so that its bytes are not those of the generated code.
+func largeSubjects(t testing.TB) []*subject {
+	t.Helper()
+	return append(subjects(t), described(t, map[string]map[string]message{
+		"conformance/proto2/test_messages_proto2.proto": {"TestAllTypesProto2": new(proto2.TestAllTypesProto2)},
+		"conformance/proto3/test_messages_proto3.proto": {"TestAllTypesProto3": new(proto3.TestAllTypesProto3)},
+		"conformance/edition2023/test_messages_edition2023.proto": {
+			"TestAllTypesEdition2023": new(edition2023.TestAllTypesEdition2023),
+		},
+	})...)
+}
+
+// described returns the messages of each file with their descriptors.
+func described(t testing.TB, files map[string]map[string]message) []*subject {
+	t.Helper()
+	var all []*subject
+	for file, messages := range files {
 		fd := descriptorOf(t, file)
 		for name, m := range messages {
 			all = append(all, &subject{m, fd.Messages().ByName(protoreflect.Name(name))})
@@ -79,8 +101,10 @@ func subjects(t testing.TB) []*subject {
 }
 
 // each runs test for each of the subjects.
-func each(t *testing.T, test func(t *testing.T, s *subject)) {
-	for _, s := range subjects(t) {
+func each(t *testing.T, test func(t *testing.T, s *subject)) { eachOf(t, subjects(t), test) }
+
+func eachOf(t *testing.T, list []*subject, test func(t *testing.T, s *subject)) {
+	for _, s := range list {
 		t.Run(string(s.desc.FullName()), func(t *testing.T) { test(t, s) })
 	}
 }
@@ -156,13 +180,22 @@ func fill(r *rand.Rand, m protoreflect.Message, depth int) {
 			}
 		case fd.IsList():
 			l := m.Mutable(fd).List()
-			for range r.IntN(20) {
+			for range length(r, fd) {
 				l.Append(value(fd, l.NewElement()))
 			}
 		default:
 			m.Set(fd, value(fd, m.NewField(fd)))
 		}
 	}
+}
+
+// length returns how long a list is to be: short, and now and then, where that is no work, so long that it is packed and
+// unpacked in another way.
+func length(r *rand.Rand, fd protoreflect.FieldDescriptor) int {
+	if fd.Message() == nil && r.IntN(8) == 0 {
+		return 30 + r.IntN(150)
+	}
+	return r.IntN(20)
 }
 
 // scalar returns a value that is small, large or extreme.
@@ -328,7 +361,7 @@ func wipe(v reflect.Value) {
 
 // TestTruncated cuts a message at each byte: nothing panics, and what is accepted is what the library accepts.
 func TestTruncated(t *testing.T) {
-	each(t, func(t *testing.T, s *subject) {
+	eachOf(t, largeSubjects(t), func(t *testing.T, s *subject) {
 		in := small(t, s.desc, 7)
 		for n := range in {
 			checkDecoding(t, s, in[:n])
@@ -338,8 +371,8 @@ func TestTruncated(t *testing.T) {
 
 // TestDamaged changes some bytes of messages.
 func TestDamaged(t *testing.T) {
-	each(t, func(t *testing.T, s *subject) {
-		for seed := range uint64(1000) {
+	eachOf(t, largeSubjects(t), func(t *testing.T, s *subject) {
+		for seed := range uint64(500) {
 			r := rand.New(rand.NewPCG(seed, 2))
 			in := small(t, s.desc, seed)
 			for range 1 + r.IntN(3) {
@@ -390,9 +423,17 @@ func checkDecoding(t *testing.T, s *subject, b []byte) {
 	if got, want := canonical(t, again), canonical(t, theirs); !bytes.Equal(got, want) {
 		t.Fatalf("%x became\n%x, want\n%x", b, got, want)
 	}
-	twin := s.fresh()
+	twin, aliased := s.fresh(), s.fresh()
 	if err := twin.Unmarshal(out); err != nil {
 		t.Fatalf("%x became %x: %v", b, out, err)
+	}
+	if err := (codec.Options{Alias: true}).Unmarshal(b, aliased); err != nil {
+		t.Fatalf("%x decodes, and then not with Alias: %v", b, err)
+	}
+	for _, same := range []message{twin, aliased} {
+		if again, err := same.MarshalAppend(nil); err != nil || !bytes.Equal(again, out) {
+			t.Fatalf("%x became %x, and then %x, %v", b, out, again, err)
+		}
 	}
 	if !reflect.ValueOf(m).MethodByName("Equal").Call([]reflect.Value{reflect.ValueOf(twin)})[0].Bool() {
 		t.Fatalf("%x: %v is not equal to what its bytes hold, %v", b, m, twin)
@@ -402,7 +443,7 @@ func checkDecoding(t *testing.T, s *subject, b []byte) {
 // FuzzDecode: whatever comes in is accepted or refused as protobuf's own library does, and means the same after a round
 // trip.
 func FuzzDecode(f *testing.F) {
-	all := subjects(f)
+	all := largeSubjects(f)
 	for i, s := range all {
 		for seed := range uint64(3) {
 			f.Add(byte(i), small(f, s.desc, seed))

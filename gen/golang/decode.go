@@ -10,7 +10,10 @@ import (
 func (w *printer) decode(m *message) {
 	w.gap()
 	w.p("// Unmarshal replaces the content of m by what b holds.")
-	w.p("func (m *%s) Unmarshal(b []byte) error { return %s{}.Unmarshal(b, m) }", m.goName, codec("Options"))
+	w.p("func (m *%s) Unmarshal(b []byte) error {", m.goName)
+	w.p("m.Reset()")
+	w.p("return %s(b, m)", codec("Merge"))
+	w.p("}")
 	w.gap()
 	w.p("// DecodeFields merges fields into m, for Unmarshal and for messages that hold m.")
 	w.p("func (m *%s) DecodeFields(d *%s, b []byte, pos int) int {", m.goName, codec("Decoder"))
@@ -63,7 +66,9 @@ func (w *printer) decodeField(m *message, f *field) {
 		w.p("x = %s[%s](d)", codec("New"), f.wrapper)
 		w.p("m.%s = x", f.oneof.goName)
 		w.p("}")
-		w.p("x.%s, pos = %s", f.goName, w.read(f, "x."+f.goName))
+		w.decodeMessage(f, "x."+f.goName)
+	case f.Kind == idl.KindMessage:
+		w.decodeMessage(f, place)
 	case f.oneof != nil:
 		w.p("x := %s[%s](d)", codec("New"), f.wrapper)
 		w.decodeValue(f, "x."+f.goName, "%s")
@@ -80,17 +85,14 @@ func (w *printer) decodeField(m *message, f *field) {
 // decodeValue prints what reads one value at pos and stores in place what form makes of it.
 func (w *printer) decodeValue(f *field, place, form string) {
 	value := scalars[f.Kind].value
-	switch {
-	case f.Kind == idl.KindEnum && !f.pointer():
+	if f.Kind == idl.KindEnum && !f.pointer() {
 		value = w.enumType(f.Enum) + "(v)"
-	case f.Kind == idl.KindMessage:
-		value = "v"
 	}
 	if form == "%s" && value == "v" {
-		w.p("%s, pos = %s", place, w.read(f, place))
+		w.p("%s, pos = %s", place, read(f))
 		return
 	}
-	w.p("v, end := %s", w.read(f, place))
+	w.p("v, end := %s", read(f))
 	w.p("%s, pos = %s, end", place, fmt.Sprintf(form, value))
 }
 
@@ -109,13 +111,21 @@ func (w *printer) decodeList(f *field, place string) {
 	}
 }
 
-// read returns the expression that reads one value at pos; a message is merged into what place holds.
-func (w *printer) read(f *field, place string) string {
+// decodeMessage prints what merges a message into the one in place, which is made if there is none.
+func (w *printer) decodeMessage(f *field, place string) {
+	w.p("if %s == nil {", place)
+	w.p("%s = %s[%s](d)", place, codec("New"), w.messageType(f.Message))
+	w.p("}")
+	if f.Delimited {
+		w.p("pos = d.ReadGroup(%s, tag, b, pos)", place)
+	} else {
+		w.p("pos = d.ReadMessage(%s, b, pos)", place)
+	}
+}
+
+// read returns the expression that reads one value at pos that is no message.
+func read(f *field) string {
 	switch {
-	case f.Kind == idl.KindMessage && f.Delimited:
-		return fmt.Sprintf("%s(d, tag, b, pos, %s)", codec("ReadGroup"), place)
-	case f.Kind == idl.KindMessage:
-		return fmt.Sprintf("%s(d, b, pos, %s)", codec("ReadMessage"), place)
 	case f.Kind == idl.KindBytes && f.Presence != idl.Implicit:
 		return "d.ReadPresentBytes(b, pos)"
 	case f.Kind == idl.KindBytes:

@@ -43,6 +43,10 @@ const (
 	memoryFactor  = 32
 )
 
+// Merge decodes b into m, which is empty, within the default limits. It is what the method Unmarshal of generated messages
+// does when it has emptied them.
+func Merge(b []byte, m Fields) error { return Options{}.decode(b, m) }
+
 // Unmarshal replaces m's content by what b holds, within the bounds of o. What m holds after an error is unspecified.
 // A Message that ipcgen did not generate decodes itself by its own method, within limits of its own.
 func (o Options) Unmarshal(b []byte, m Message) error {

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
+	"unicode/utf8"
 	"unsafe"
 )
 
 // A Decoder is what the messages of one Unmarshal share.
 type Decoder struct {
 	input []byte
-	// text is a copy of input[textAt:] as far as it reaches; strings and byte slices point into it.
-	text   string
-	textAt int
+	// text is memory for strings and byte slices, of which the first textUsed bytes are taken.
+	text     []byte
+	textUsed int
 
 	depth    int    // how many more messages may stand inside the present one
 	memory   int    // how many more bytes elements may take; less than 0 if some have taken more
@@ -27,8 +27,6 @@ type Decoder struct {
 	err  *Error
 }
 
-var decoders = sync.Pool{New: func() any { return new(Decoder) }}
-
 // decode merges b into m, which is empty.
 func (o Options) decode(b []byte, m Fields) error {
 	if o.MaxDepth == 0 {
@@ -37,28 +35,23 @@ func (o Options) decode(b []byte, m Fields) error {
 	if o.MaxMemory == 0 {
 		o.MaxMemory = max(defaultMemory, memoryFactor*len(b))
 	}
-	d := decoders.Get().(*Decoder)
+	var d Decoder // a literal would be made elsewhere and copied
 	d.input, d.options, d.depth, d.memory, d.ahead = b, o, o.MaxDepth-1, o.MaxMemory, 1
-	if o.Alias {
-		d.text = unsafe.String(unsafe.SliceData(b), len(b))
+	end := m.DecodeFields(onStack(&d), b, 0)
+	if d.slabs != nil {
+		d.slabs.put()
 	}
-	var err error
-	if end := m.DecodeFields(d, b, 0); end < 0 || d.required || d.memory < 0 {
-		err = d.finish(m, end)
+	if end < 0 || d.required || d.memory < 0 {
+		return d.finish(m, end)
 	}
-	d.clear()
-	decoders.Put(d)
-	return err
+	return nil
 }
 
-// clear drops what d refers to, so that the pool does not keep it.
-func (d *Decoder) clear() {
-	d.input, d.text, d.textAt = nil, "", 0
-	d.numbers, d.strings, d.pointers = piece[uint64]{}, piece[string]{}, piece[unsafe.Pointer]{}
-	if d.slabbed {
-		d.slabbed, d.slabs = false, [slabs]slab{}
-	}
-	d.group, d.required, d.path, d.err = 0, false, "", nil
+// onStack returns p in such a way that what it points to may stay on the stack, though it is given to methods that the
+// compiler does not know. These are those of generated messages and of kinds: they use it during the call and keep it nowhere.
+func onStack[T any](p *T) *T {
+	address := uintptr(unsafe.Pointer(p))
+	return *(**T)(unsafe.Pointer(&address))
 }
 
 // finish returns the error of a message whose fields have been read up to pos.
@@ -103,10 +96,6 @@ func joinPath(first, rest string) string {
 	return first + "." + rest
 }
 
-// textChunk is how much of the input is copied at once for the strings in it. One string in use keeps that much in
-// memory; a larger one makes a chunk of its own.
-const textChunk = 32 << 10
-
 // ReadString reads a string, which must be UTF-8.
 func (d *Decoder) ReadString(b []byte, pos int) (string, int) {
 	if pos >= len(b) {
@@ -116,11 +105,11 @@ func (d *Decoder) ReadString(b []byte, pos int) (string, int) {
 	if n > uint64(len(b)-start) || start < 0 {
 		return "", short(start)
 	}
-	end := start + int(n)
-	if !validText(d.input, start, end) {
+	s, ok := d.string(start, int(n))
+	if !ok {
 		return "", badUTF8
 	}
-	return d.string(start, end), end
+	return s, start + int(n)
 }
 
 // ReadRawString reads a string, whatever its bytes are.
@@ -129,24 +118,71 @@ func (d *Decoder) ReadRawString(b []byte, pos int) (string, int) {
 	if start < 0 {
 		return "", start
 	}
-	return d.string(start, end), end
+	s, _ := d.string(start, end-start)
+	return s, end
 }
 
-// string returns the input from start to end.
-func (d *Decoder) string(start, end int) string {
-	from, to := start-d.textAt, end-d.textAt
-	if uint(from) > uint(to) || to > len(d.text) {
-		d.chunk(start, end)
-		from, to = 0, end-start
+// textChunk is how much memory is taken at once for strings and byte slices. Whoever keeps one keeps all of it, so larger
+// ones than ownText have memory of their own.
+const (
+	textChunk = 32 << 10
+	ownText   = textChunk / 8
+)
+
+// string returns n bytes of the input from start on, and whether they are UTF-8.
+func (d *Decoder) string(start, n int) (string, bool) {
+	if n == 0 {
+		return "", true
 	}
-	return d.text[from:to]
+	if n > shortText || d.options.Alias || !wordsAnywhere {
+		s := d.longString(start, start+n)
+		return s, utf8.ValidString(s)
+	}
+	if n > len(d.text)-d.textUsed {
+		d.moreText(start)
+	}
+	// There are n bytes in both: nothing is read or written beyond them.
+	to := unsafe.Add(unsafe.Pointer(unsafe.SliceData(d.text)), d.textUsed)
+	from := unsafe.Add(unsafe.Pointer(unsafe.SliceData(d.input)), start)
+	d.textUsed += n
+	var bits uint64
+	switch {
+	case n >= 8:
+		// The last word may share bytes with the one before.
+		for i := 0; i < n-8; i += 8 {
+			bits |= copyWord(to, from, i)
+		}
+		bits |= copyWord(to, from, n-8)
+	case n >= 4:
+		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
+	default:
+		for i := range n {
+			bits |= uint64(copyByte(to, from, i))
+		}
+	}
+	s := unsafe.String((*byte)(to), n)
+	return s, bits&notASCII == 0 || utf8.ValidString(s)
 }
 
-// chunk makes text hold a copy of the input from start to end, and of what follows as far as a chunk reaches.
-func (d *Decoder) chunk(start, end int) {
-	rest := d.input[start:]
-	d.text = string(rest[:min(len(rest), max(end-start, textChunk))])
-	d.textAt = start
+// moreText takes memory for what is at start and behind it.
+func (d *Decoder) moreText(start int) {
+	d.text, d.textUsed = make([]byte, min(len(d.input)-start, textChunk)), 0
+}
+
+// longString is string for what is not worth taking in words.
+func (d *Decoder) longString(start, end int) string {
+	in := d.input[start:end]
+	switch {
+	case d.options.Alias:
+		return unsafe.String(unsafe.SliceData(in), len(in))
+	case len(in) > ownText:
+		return string(in)
+	case len(in) > len(d.text)-d.textUsed:
+		d.moreText(start)
+	}
+	to := d.text[d.textUsed:][:len(in)]
+	d.textUsed += copy(to, in)
+	return unsafe.String(unsafe.SliceData(to), len(to))
 }
 
 // ReadBytes reads a field of bytes whose absence is the same as being empty: it returns nil for no bytes.
@@ -170,7 +206,7 @@ func (d *Decoder) ReadPresentBytes(b []byte, pos int) ([]byte, int) {
 // bytes returns the input from start to end, of which there is at least one byte. It may be written to: no string
 // and no other slice has the same bytes, because no two fields do.
 func (d *Decoder) bytes(start, end int) []byte {
-	s := d.string(start, end)
+	s := d.longString(start, end)
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
@@ -217,18 +253,8 @@ type fieldsOf[M any] interface {
 	Fields
 }
 
-// ReadMessage reads the message at pos into m, which is made if it is nil.
-func ReadMessage[M any, P fieldsOf[M]](d *Decoder, b []byte, pos int, m P) (P, int) {
-	if m == nil {
-		if m = newMessage[M](d); m == nil {
-			return nil, tooLarge
-		}
-	}
-	return m, d.readNested(m, b, pos)
-}
-
-// readNested merges the message at pos into m.
-func (d *Decoder) readNested(m Fields, b []byte, pos int) int {
+// ReadMessage merges the message at pos into m.
+func (d *Decoder) ReadMessage(m Fields, b []byte, pos int) int {
 	if pos >= len(b) {
 		return truncated
 	}
@@ -236,8 +262,8 @@ func (d *Decoder) readNested(m Fields, b []byte, pos int) int {
 	if n > uint64(len(b)-start) || start < 0 {
 		return short(start)
 	}
-	if d.depth == 0 {
-		return tooDeep
+	if d.depth == 0 || d.memory < 0 {
+		return d.spent()
 	}
 	group := d.group
 	d.group = 0
@@ -248,19 +274,18 @@ func (d *Decoder) readNested(m Fields, b []byte, pos int) int {
 	return pos
 }
 
-// ReadGroup reads the group at pos, whose start tag has been read, into m, which is made if it is nil.
-func ReadGroup[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, m P) (P, int) {
-	if m == nil {
-		if m = newMessage[M](d); m == nil {
-			return nil, tooLarge
-		}
+// spent returns which limit has been passed.
+func (d *Decoder) spent() int {
+	if d.memory < 0 {
+		return tooLarge
 	}
-	return m, d.inGroup(m, tag, b, pos)
+	return tooDeep
 }
 
-func (d *Decoder) inGroup(m Fields, tag uint64, b []byte, pos int) int {
-	if d.depth == 0 {
-		return tooDeep
+// ReadGroup merges the group at pos, whose start tag has been read, into m.
+func (d *Decoder) ReadGroup(m Fields, tag uint64, b []byte, pos int) int {
+	if d.depth == 0 || d.memory < 0 {
+		return d.spent()
 	}
 	group := d.group
 	d.group, d.groupEnd = tag+WireEndGroup-WireStartGroup, openGroup
@@ -294,8 +319,8 @@ func ReadMessages[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos in
 		if i > 0 {
 			pos += tagSize
 		}
-		d.ahead = n - i
-		end := d.readNested(P(&messages[i]), b, pos)
+		d.ahead = n - i + n*(outer-1)
+		end := d.ReadMessage(P(&messages[i]), b, pos)
 		if end < 0 {
 			return list, d.failElement(end, len(list), tag, pos)
 		}
@@ -349,7 +374,8 @@ func countSpans(b []byte, tag uint64, pos int) int {
 
 // ReadGroups is ReadMessages for groups, one at a time.
 func ReadGroups[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
-	m, end := ReadGroup(d, tag, b, pos, P(nil))
+	m := P(New[M](d))
+	end := d.ReadGroup(m, tag, b, pos)
 	if end < 0 {
 		return list, d.failElement(end, len(list), tag, pos)
 	}
@@ -383,14 +409,15 @@ func (d *Decoder) readStrings(tag uint64, b []byte, pos int, list []string, chec
 			pos += tagSize
 		}
 		start, end := readSpan(b, pos)
-		if start >= 0 && checked && !validText(d.input, start, end) {
-			start = badUTF8
-		}
 		if start < 0 {
 			return list, d.failElement(start, len(list), tag, pos)
 		}
+		s, ok := d.string(start, end-start)
+		if checked && !ok {
+			return list, d.failElement(badUTF8, len(list), tag, pos)
+		}
 		pos = end
-		list = append(list, d.string(start, end))
+		list = append(list, s)
 	}
 	return list, pos
 }

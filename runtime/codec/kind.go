@@ -164,9 +164,12 @@ func (Sub[M, P]) append(e *Encoder, b []byte, tag uint64, v P) []byte {
 	return e.Close(v.AppendFields(e, e.Open(b, tag)), at)
 }
 func (Sub[M, P]) compare(P, P) int          { return 0 }
-func (Sub[M, P]) zero(d *Decoder) (P, bool) { return zeroMessage[M, P](d) }
+func (Sub[M, P]) zero(d *Decoder) (P, bool) { return New[M](d), d.memory >= 0 }
 func (Sub[M, P]) read(d *Decoder, _ uint64, b []byte, pos int, before P) (P, int) {
-	return ReadMessage(d, b, pos, before)
+	if before == nil {
+		before = New[M](d)
+	}
+	return before, d.ReadMessage(before, b, pos)
 }
 
 // Group is the kind of the message M, written as a group.
@@ -175,15 +178,13 @@ type Group[M any, P nestedPointer[M]] struct{}
 func (Group[M, P]) wire() uint64              { return WireStartGroup }
 func (Group[M, P]) size(v P) int              { return v.Size() }
 func (Group[M, P]) compare(P, P) int          { return 0 }
-func (Group[M, P]) zero(d *Decoder) (P, bool) { return zeroMessage[M, P](d) }
+func (Group[M, P]) zero(d *Decoder) (P, bool) { return New[M](d), d.memory >= 0 }
 func (Group[M, P]) append(e *Encoder, b []byte, tag uint64, v P) []byte {
 	return AppendTag(v.AppendFields(e, AppendTag(b, tag)), tag+WireEndGroup-WireStartGroup)
 }
 func (Group[M, P]) read(d *Decoder, tag uint64, b []byte, pos int, before P) (P, int) {
-	return ReadGroup(d, tag, b, pos, before)
-}
-
-func zeroMessage[M any, P nestedPointer[M]](d *Decoder) (P, bool) {
-	m := newMessage[M](d)
-	return m, m != nil
+	if before == nil {
+		before = New[M](d)
+	}
+	return before, d.ReadGroup(before, tag, b, pos)
 }

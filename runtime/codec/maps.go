@@ -3,7 +3,6 @@ package codec
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"unsafe"
 )
 
@@ -39,22 +38,15 @@ func SizeMap[KK Kind[K], VK Kind[V], K comparable, V any](tag int, m map[K]V) in
 func AppendMap[KK Kind[K], VK Kind[V], K comparable, V any](e *Encoder, b []byte, tag uint64, m map[K]V) []byte {
 	var kk KK
 	var vk VK
-	// The compiler cannot see that kinds keep no Encoder. If they got e, there could be none on the stack.
-	own := encoders.Get().(*Encoder)
-	*own = *e
+	own := onStack(e)
 	for _, k := range sortedKeys[KK](m) {
 		at := len(b) + SizeVarint(tag)
 		b = kk.append(own, own.Open(b, tag), keyNumber<<3|kk.wire(), k)
 		b = vk.append(own, b, valueNumber<<3|vk.wire(), m[k])
 		b = own.Close(b, at)
 	}
-	*e = *own
-	*own = Encoder{}
-	encoders.Put(own)
 	return b
 }
-
-var encoders = sync.Pool{New: func() any { return new(Encoder) }}
 
 // ReadMap reads the entry at pos into m, which is made if it is nil.
 func ReadMap[KK Kind[K], VK Kind[V], K comparable, V any](d *Decoder, b []byte, pos int, m map[K]V) (map[K]V, int) {

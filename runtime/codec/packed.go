@@ -36,21 +36,24 @@ func AppendPackedVarint[T integer](b []byte, tag uint64, list []T) []byte {
 // mostVarint is how many bytes a varint has at most.
 const mostVarint = 10
 
-// appendVarints appends the elements of list. It does not branch on what they are: numbers of many sizes would have the
-// processor guess wrong at every other.
+// appendVarints appends the elements of list. It writes eight bytes at once, of which those of a varint count, so that the
+// processor need not guess how many they are.
 func appendVarints[T integer](b []byte, list []T) []byte {
-	room := b[len(b):cap(b)]
-	for len(room) >= mostVarint && len(list) > 0 {
-		v := uint64(list[0])
-		list = list[1:]
+	at := len(b)
+	b = b[:cap(b)]
+	i := 0
+	for ; i < len(list) && len(b)-at >= mostVarint; i++ {
+		v := uint64(list[i])
 		n := SizeVarint(v)
-		// All ten bytes are written, of which n count.
-		binary.LittleEndian.PutUint64(room, scatter(v, min(n, 9)))
-		binary.LittleEndian.PutUint16(room[8:], uint16(v>>56&0x7f|v>>63*0x180))
-		room = room[n:]
+		putWord(b, at, scatter(v, min(n, 9)))
+		if n > 8 {
+			b[at+8] = byte(v>>56)&0x7f | byte(v>>63<<7)
+			b[at+9] = byte(v >> 63)
+		}
+		at += n
 	}
-	b = b[:cap(b)-len(room)]
-	for _, v := range list {
+	b = b[:at]
+	for _, v := range list[i:] {
 		b = appendVarint(b, uint64(v))
 	}
 	return b
@@ -185,29 +188,81 @@ func roomForNumbers[T fixed | bool](d *Decoder, list []T, n int) (with, added []
 	return list, list[len(list):][:n]
 }
 
-// readVarints reads the varints of b, of which there are as many as list has elements. It branches no more than
-// appendVarints does.
+// readVarints reads the varints of b, of which there are as many as list has elements. Where a varint starts is known when
+// the one before has been found to end, which takes longer than all else; so both halves of a long list are read side by side.
 func readVarints[T integer](list []T, b []byte) int {
-	for len(list) > 0 && len(b) >= mostVarint {
-		word := binary.LittleEndian.Uint64(b)
-		if word&notASCII == 0 && len(list) >= 8 {
-			spread(list[:8], word)
-			list, b = list[8:], b[8:]
+	if len(list) < 32 || len(b) < 2*len(list) {
+		return readInRow(list, b)
+	}
+	half := len(b) / 2
+	for b[half] >= 0x80 && half < len(b)-1 {
+		half++
+	}
+	half++
+	n := countVarints(b[:half])
+	first, second := list[:n], list[n:]
+	i, j, at, from := 0, 0, 0, half
+	for i < len(first) && j < len(second) && half-at >= mostVarint && len(b)-from >= mostVarint {
+		v, next := stepVarint(b, at)
+		w, after := stepVarint(b, from)
+		if next-at > 8 {
+			if v, next = lastBytes(v, b, at); next < 0 {
+				return next
+			}
+		}
+		if after-from > 8 {
+			if w, after = lastBytes(w, b, from); after < 0 {
+				return after
+			}
+		}
+		first[i], second[j] = T(v), T(w)
+		i, j, at, from = i+1, j+1, next, after
+	}
+	if code := readInRow(first[i:], b[at:half]); code < 0 {
+		return code
+	}
+	return readInRow(second[j:], b[from:])
+}
+
+// readInRow is readVarints one varint behind the other, or eight where they have one byte each.
+func readInRow[T integer](list []T, b []byte) int {
+	pos, i := 0, 0
+	for i < len(list) && len(b)-pos >= mostVarint {
+		if word := getWord(b, pos); word&notASCII == 0 && len(list)-i >= 8 {
+			spread(list[i:i+8], word)
+			i, pos = i+8, pos+8
 			continue
 		}
-		ends := ^word & notASCII
-		v := gather(word & (ends ^ (ends - 1)))
-		// A varint that goes on behind eight bytes has no end among them, and all bits of long set.
-		long := uint64(int64((ends-1)&^ends) >> 63)
-		rest := uint64(binary.LittleEndian.Uint16(b[8:])) & long
-		if rest > 0x1ff && rest&0x80 != 0 {
-			return overflow
+		v, next := stepVarint(b, pos)
+		if next-pos > 8 {
+			if v, next = lastBytes(v, b, pos); next < 0 {
+				return next
+			}
 		}
-		more := rest >> 7 & 1
-		list[0] = T(v | rest&0x7f<<56 | rest>>8&more<<63)
-		list, b = list[1:], b[bits.TrailingZeros64(ends)/8+1+int(more):]
+		list[i] = T(v)
+		i, pos = i+1, next
 	}
-	return readFewVarints(list, b)
+	return readFewVarints(list[i:], b[pos:])
+}
+
+// stepVarint returns the varint at pos, where there are ten bytes, and the position behind it; of one of more than eight
+// bytes those eight, and the ninth position. It does not branch, so that the processor need not guess.
+func stepVarint(b []byte, pos int) (uint64, int) {
+	word := getWord(b, pos)
+	ends := ^word & notASCII
+	return gather(word & (ends ^ (ends - 1))), pos + bits.TrailingZeros64(ends)/8 + 1
+}
+
+// lastBytes returns the varint at pos, of whose first eight bytes v is made, and the position behind it.
+func lastBytes(v uint64, b []byte, pos int) (uint64, int) {
+	ninth, tenth := b[pos+8], b[pos+9]
+	switch {
+	case ninth < 0x80:
+		return v | uint64(ninth)<<56, pos + 9
+	case tenth > 1:
+		return 0, overflow
+	}
+	return v | uint64(ninth&0x7f)<<56 | uint64(tenth)<<63, pos + 10
 }
 
 // spread makes each byte of word an element.

@@ -1,18 +1,20 @@
 package codec
 
-import "unsafe"
+import (
+	"sync"
+	"unsafe"
+)
 
 // Decoding takes memory in pieces that serve many values: one piece for numbers, one for strings, one for each type of
 // message. A piece is as large as what is likely to follow needs, which the number of elements still to come of the list
 // around says, and otherwise twice as large as the one before, so that one value costs no more than itself. Whoever keeps
 // one value keeps its piece, of at most maxPiece bytes.
 type pieces struct {
-	ahead    int // how many elements of the list that is being read are still to come, with the present one
+	ahead    int // how many elements of the list that is being read, and of such lists, are likely to come, with the present
 	numbers  piece[uint64]
 	strings  piece[string]
 	pointers piece[unsafe.Pointer]
-	slabs    [slabs]slab
-	slabbed  bool // one of the slabs is in use
+	slabs    *slabs // nil before there is a message
 }
 
 // A piece is the memory that was taken last, and how many of its elements are used. It counts them instead of keeping the
@@ -30,17 +32,31 @@ type slab struct {
 	total int
 }
 
+// slabs are those of one Decoder. They are used again, because clearing them costs more than decoding a small message.
+type slabs [16]slab
+
+var slabPool = sync.Pool{New: func() any { return new(slabs) }}
+
+// put gives s back, for the next Decoder.
+func (s *slabs) put() {
+	*s = slabs{}
+	slabPool.Put(s)
+}
+
 const (
-	maxPiece  = 32 << 10 // bytes
-	maxShared = 1 << 10  // bytes of a list of numbers; a larger one has memory of its own
-	slabs     = 16
+	firstPiece = 1 << 10  // bytes
+	maxPiece   = 32 << 10 // bytes
+	maxShared  = 1 << 10  // bytes of a list of numbers; a larger one has memory of its own
 )
 
-// pieceLen returns how long the piece is to be from which n elements of a size are taken, when the one before had last.
-// It is not longer than the input can need.
+// pieceLen returns how long the piece is to be from which n elements of a size are taken, when the one before had last. It
+// is not longer than the input can need, and believes in many only when there have been some.
 func (d *Decoder) pieceLen(n, last, size int) int {
-	most := min(maxPiece/size, len(d.input)/2, d.memory/size)
-	return max(n, min(max(n*d.ahead, 2*last), most))
+	likely := 2 * last
+	if d.ahead > 1 {
+		likely = min(n*d.ahead, max(4*last, firstPiece/size))
+	}
+	return max(n, min(likely, maxPiece/size, len(d.input)/2, d.memory/size))
 }
 
 // take returns n elements of the piece. It returns nil if they take more memory than is allowed.
@@ -67,29 +83,24 @@ func takeMore[T any](d *Decoder, p *piece[T], n int) []T {
 	return all[:n:n]
 }
 
-// New returns an empty value. Generated code has it for the members of oneofs, and does not ask whether they take more
-// memory than is allowed: the end of decoding does.
+// New returns an empty message, or an empty member of a oneof. Where that takes more memory than is allowed, reading it
+// fails, or else the end of decoding.
 func New[M any](d *Decoder) *M {
-	if m := newMessage[M](d); m != nil {
-		return m
-	}
-	return new(M)
-}
-
-// newMessage returns an empty message. It returns nil if that takes more memory than is allowed.
-func newMessage[M any](d *Decoder) *M {
 	kind := typeOf[M]()
 	s := d.slabOf(kind)
 	if s.kind != kind || s.used == s.total {
-		list := moreMessages[M](d, s, kind, 1)
-		if list == nil {
-			return nil
-		}
-		return &list[0]
+		return newInMore[M](d, s, kind)
 	}
 	m := (*M)(unsafe.Add(s.all, uintptr(s.used)*unsafe.Sizeof(*new(M))))
 	s.used++
 	return m
+}
+
+func newInMore[M any](d *Decoder, s *slab, kind unsafe.Pointer) *M {
+	if list := moreMessages[M](d, s, kind, 1); list != nil {
+		return &list[0]
+	}
+	return new(M)
 }
 
 // takeMessages returns n empty messages that stand one behind the other. It returns nil if they take more memory than is
@@ -128,8 +139,10 @@ func moreMessages[M any](d *Decoder, s *slab, kind unsafe.Pointer, n int) []M {
 // slabOf returns the slab for messages of a type, or of another with which it shares the place: the first that comes has
 // it until it is used up.
 func (d *Decoder) slabOf(kind unsafe.Pointer) *slab {
-	d.slabbed = true
-	return &d.slabs[uintptr(kind)>>5%slabs]
+	if d.slabs == nil {
+		d.slabs = slabPool.Get().(*slabs)
+	}
+	return &d.slabs[uintptr(kind)>>5%uintptr(len(d.slabs))]
 }
 
 // typeOf returns what tells M from other types.

@@ -13,30 +13,24 @@ const notASCII = 0x8080808080808080
 // shortText is up to how many bytes a string is taken in words, which is faster than calling what is made for long ones.
 const shortText = 64
 
-// validText says that in[start:end] is UTF-8.
-func validText(in []byte, start, end int) bool {
-	n := end - start
-	if n <= 8 && len(in)-start >= 8 {
-		// What follows the string is shifted out.
-		return binary.LittleEndian.Uint64(in[start:])<<(64-8*uint(n))&notASCII == 0 || utf8.Valid(in[start:end])
-	}
-	return isASCII(in[start:end]) || utf8.Valid(in[start:end])
-}
-
-// wordsAnywhere says that the processor reads and writes words wherever they start.
+// wordsAnywhere says that the processor reads and writes words wherever they start, and their low bytes first.
 const wordsAnywhere = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
-// isASCII says that b is short, and ASCII.
-func isASCII(b []byte) bool {
-	if len(b) < 8 || len(b) > shortText {
-		return false
+// getWord returns the eight bytes of b at a position, which must be there.
+func getWord(b []byte, at int) uint64 {
+	if wordsAnywhere {
+		return *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at))
 	}
-	bits := binary.LittleEndian.Uint64(b[len(b)-8:])
-	for len(b) > 8 {
-		bits |= binary.LittleEndian.Uint64(b)
-		b = b[8:]
+	return binary.LittleEndian.Uint64(b[at:])
+}
+
+// putWord sets the eight bytes of b at a position, which must be there.
+func putWord(b []byte, at int, v uint64) {
+	if wordsAnywhere {
+		*(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at)) = v
+		return
 	}
-	return bits&notASCII == 0
+	binary.LittleEndian.PutUint64(b[at:], v)
 }
 
 // AppendString appends a tag, the length and the bytes of s, which must be UTF-8.
@@ -63,9 +57,7 @@ func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
 		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
 	default:
 		for i := range n {
-			c := *(*byte)(unsafe.Add(from, i))
-			*(*byte)(unsafe.Add(to, i)) = c
-			bits |= uint64(c)
+			bits |= uint64(copyByte(to, from, i))
 		}
 	}
 	if bits&notASCII != 0 {
@@ -86,6 +78,12 @@ func copyHalf(to, from unsafe.Pointer, at int) uint64 {
 	word := *(*uint32)(unsafe.Add(from, at))
 	*(*uint32)(unsafe.Add(to, at)) = word
 	return uint64(word)
+}
+
+func copyByte(to, from unsafe.Pointer, at int) byte {
+	c := *(*byte)(unsafe.Add(from, at))
+	*(*byte)(unsafe.Add(to, at)) = c
+	return c
 }
 
 func (e *Encoder) check(s string) {

@@ -63,7 +63,17 @@ func ReadVarint(b []byte, pos int) (v uint64, end int) {
 //
 //go:noinline
 func longVarint(b []byte, pos int) (uint64, int) {
-	v, pos := readVarint(b, pos)
+	if last := pos + 1; last < len(b) && b[last] < 0x80 {
+		return uint64(b[pos]&0x7f) | uint64(b[last])<<7, last
+	}
+	if len(b)-pos >= 8 {
+		// Eight bytes at once: the lowest clear high bit is that of the last byte.
+		word := getWord(b, pos)
+		if ends := ^word & notASCII; ends != 0 {
+			return gather(word & (ends ^ (ends - 1))), pos + bits.TrailingZeros64(ends)/8
+		}
+	}
+	v, pos := readVarintSlowly(b, pos)
 	return v, pos - 1
 }
 
@@ -78,29 +88,22 @@ func ReadTag(b []byte, pos int) (tag uint64, end int) {
 
 // longTag is ReadTag for more than one byte. It returns one less than the position.
 func longTag(b []byte, pos int) (uint64, int) {
-	tag, pos := readVarint(b, pos)
-	if pos == len(b) && (tag&7 == WireVarint || tag&7 == WireBytes) {
+	tag, end := uint64(b[pos]&0x7f)|uint64(b[pos+1])<<7, pos+2
+	if b[pos+1] >= 0x80 {
+		tag, end = readVarint(b, pos)
+	}
+	if end == len(b) && (tag&7 == WireVarint || tag&7 == WireBytes) {
 		return tag | noWire, truncated - 1
 	}
-	return tag, pos - 1
+	return tag, end - 1
 }
 
 // readVarint reads a varint at pos, which may be the end of b, or the failure of a reader before.
 func readVarint(b []byte, pos int) (uint64, int) {
-	if uint(pos) < uint(len(b)) && b[pos] < 0x80 {
-		return uint64(b[pos]), pos + 1
+	if uint(pos) >= uint(len(b)) {
+		return 0, short(pos)
 	}
-	if pos < 0 {
-		return 0, pos
-	}
-	if len(b)-pos >= 8 {
-		// Eight bytes at once: the lowest clear high bit is that of the last byte.
-		word := binary.LittleEndian.Uint64(b[pos:])
-		if ends := ^word & notASCII; ends != 0 {
-			return gather(word & (ends ^ (ends - 1))), pos + bits.TrailingZeros64(ends)/8 + 1
-		}
-	}
-	return readVarintSlowly(b, pos)
+	return ReadVarint(b, pos)
 }
 
 // gather joins the low seven bits of each byte.
@@ -111,7 +114,7 @@ func gather(v uint64) uint64 {
 	return v&0x000000000fffffff | v&0x0fffffff00000000>>4
 }
 
-// readVarintSlowly is readVarint byte by byte: at the end of the input, and where more than eight bytes belong together.
+// readVarintSlowly reads a varint byte by byte: at the end of the input, and where more than eight bytes belong together.
 func readVarintSlowly(b []byte, pos int) (uint64, int) {
 	var v uint64
 	for shift := uint(0); shift < 64; shift += 7 {

@@ -206,7 +206,10 @@ func (m *Api) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Api) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Api) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Api) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -223,7 +226,10 @@ func (m *Api) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 4<<3 | codec.WireBytes: // version
 			m.Version, pos = d.ReadString(b, pos)
 		case 5<<3 | codec.WireBytes: // source_context
-			m.SourceContext, pos = codec.ReadMessage(d, b, pos, m.SourceContext)
+			if m.SourceContext == nil {
+				m.SourceContext = codec.New[SourceContext](d)
+			}
+			pos = d.ReadMessage(m.SourceContext, b, pos)
 		case 6<<3 | codec.WireBytes: // mixins
 			m.Mixins, pos = codec.ReadMessages(d, tag, b, pos, m.Mixins)
 		case 7<<3 | codec.WireVarint: // syntax
@@ -422,7 +428,10 @@ func (m *Method) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Method) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Method) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Method) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -634,7 +643,10 @@ func (m *Mixin) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Mixin) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Mixin) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Mixin) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

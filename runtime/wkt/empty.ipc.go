@@ -56,7 +56,10 @@ func (m *Empty) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Empty) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Empty) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Empty) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

@@ -111,7 +111,10 @@ func (m *Struct) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Struct) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Struct) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Struct) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -294,7 +297,10 @@ func (m *Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Value) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -326,14 +332,20 @@ func (m *Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Value_StructValue](d)
 				m.Kind = x
 			}
-			x.StructValue, pos = codec.ReadMessage(d, b, pos, x.StructValue)
+			if x.StructValue == nil {
+				x.StructValue = codec.New[Struct](d)
+			}
+			pos = d.ReadMessage(x.StructValue, b, pos)
 		case 6<<3 | codec.WireBytes: // list_value
 			x, ok := m.Kind.(*Value_ListValue)
 			if !ok {
 				x = codec.New[Value_ListValue](d)
 				m.Kind = x
 			}
-			x.ListValue, pos = codec.ReadMessage(d, b, pos, x.ListValue)
+			if x.ListValue == nil {
+				x.ListValue = codec.New[ListValue](d)
+			}
+			pos = d.ReadMessage(x.ListValue, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -532,7 +544,10 @@ func (m *ListValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ListValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ListValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ListValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

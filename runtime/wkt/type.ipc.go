@@ -219,7 +219,10 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Type) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Type) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Type) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -236,7 +239,10 @@ func (m *Type) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 4<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessages(d, tag, b, pos, m.Options)
 		case 5<<3 | codec.WireBytes: // source_context
-			m.SourceContext, pos = codec.ReadMessage(d, b, pos, m.SourceContext)
+			if m.SourceContext == nil {
+				m.SourceContext = codec.New[SourceContext](d)
+			}
+			pos = d.ReadMessage(m.SourceContext, b, pos)
 		case 6<<3 | codec.WireVarint: // syntax
 			v, end := codec.ReadVarint(b, pos)
 			m.Syntax, pos = Syntax(v), end
@@ -482,7 +488,10 @@ func (m *Field) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Field) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Field) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Field) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -891,7 +900,10 @@ func (m *Enum) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Enum) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Enum) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Enum) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -906,7 +918,10 @@ func (m *Enum) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 3<<3 | codec.WireBytes: // options
 			m.Options, pos = codec.ReadMessages(d, tag, b, pos, m.Options)
 		case 4<<3 | codec.WireBytes: // source_context
-			m.SourceContext, pos = codec.ReadMessage(d, b, pos, m.SourceContext)
+			if m.SourceContext == nil {
+				m.SourceContext = codec.New[SourceContext](d)
+			}
+			pos = d.ReadMessage(m.SourceContext, b, pos)
 		case 5<<3 | codec.WireVarint: // syntax
 			v, end := codec.ReadVarint(b, pos)
 			m.Syntax, pos = Syntax(v), end
@@ -1043,7 +1058,10 @@ func (m *EnumValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1172,7 +1190,10 @@ func (m *Option) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Option) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Option) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Option) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1183,7 +1204,10 @@ func (m *Option) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // value
-			m.Value, pos = codec.ReadMessage(d, b, pos, m.Value)
+			if m.Value == nil {
+				m.Value = codec.New[Any](d)
+			}
+			pos = d.ReadMessage(m.Value, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

@@ -72,7 +72,10 @@ func (m *DoubleValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *DoubleValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *DoubleValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DoubleValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -171,7 +174,10 @@ func (m *FloatValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FloatValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FloatValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FloatValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -270,7 +276,10 @@ func (m *Int64Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Int64Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Int64Value) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Int64Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -372,7 +381,10 @@ func (m *UInt64Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *UInt64Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *UInt64Value) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *UInt64Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -471,7 +483,10 @@ func (m *Int32Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Int32Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Int32Value) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Int32Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -573,7 +588,10 @@ func (m *UInt32Value) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *UInt32Value) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *UInt32Value) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *UInt32Value) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -673,7 +691,10 @@ func (m *BoolValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *BoolValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *BoolValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *BoolValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -775,7 +796,10 @@ func (m *StringValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *StringValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *StringValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *StringValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -874,7 +898,10 @@ func (m *BytesValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *BytesValue) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *BytesValue) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *BytesValue) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

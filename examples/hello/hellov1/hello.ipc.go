@@ -71,7 +71,10 @@ func (m *GreetRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *GreetRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *GreetRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GreetRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -167,7 +170,10 @@ func (m *GreetResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *GreetResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *GreetResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GreetResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -266,7 +272,10 @@ func (m *NameTooLong) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NameTooLong) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NameTooLong) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NameTooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -363,7 +372,10 @@ func (m *CountdownRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CountdownRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CountdownRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CountdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -460,7 +472,10 @@ func (m *CountdownResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CountdownResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CountdownResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CountdownResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -557,7 +572,10 @@ func (m *ChatRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ChatRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ChatRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ChatRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -653,7 +671,10 @@ func (m *ChatResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ChatResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ChatResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ChatResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -749,7 +770,10 @@ func (m *WaveRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *WaveRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *WaveRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *WaveRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

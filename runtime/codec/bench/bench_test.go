@@ -34,6 +34,20 @@ type shape struct {
 	name string
 	ours codec.Message
 	peer proto.Message // vtprotobuf's too, where it has methods
+	// newOurs and newPeer return an empty message to decode into.
+	newOurs func() codec.Message
+	newPeer func() proto.Message
+}
+
+// shapeOf returns a shape that has the content of ours.
+func shapeOf[M, P any, MP interface {
+	*M
+	codec.Message
+}, PP interface {
+	*P
+	proto.Message
+}](name string, ours MP) shape {
+	return shape{name, ours, PP(new(P)), func() codec.Message { return MP(new(M)) }, func() proto.Message { return PP(new(P)) }}
 }
 
 // vtMessage is what vtprotobuf adds to a message of google.golang.org/protobuf.
@@ -44,14 +58,16 @@ type vtMessage interface {
 }
 
 func shapesToMeasure() []shape {
+	small := &shapes.Small{Name: "a name of some length", Id: 1 << 40, Count: 12, Active: true, Ratio: 0.5, Note: "ten chars "}
+	blob := &shapes.Blob{Data: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)}
 	return []shape{
-		{"small", &shapes.Small{Name: "a name of some length", Id: 1 << 40, Count: 12, Active: true, Ratio: 0.5, Note: "ten chars "}, new(peers.Small)},
-		{"batch", batch(1000), new(peers.Batch)},
-		{"deep", deep(50), new(peers.Deep)},
-		{"varints", varints(100_000), new(peers.Varints)},
-		{"doubles", doubles(100_000), new(peers.Doubles)},
-		{"blob", &shapes.Blob{Data: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)}, new(peers.Blob)},
-		{"descriptor", described(), new(descriptorpb.FileDescriptorProto)},
+		shapeOf[shapes.Small, peers.Small]("small", small),
+		shapeOf[shapes.Batch, peers.Batch]("batch", batch(1000)),
+		shapeOf[shapes.Deep, peers.Deep]("deep", deep(50)),
+		shapeOf[shapes.Varints, peers.Varints]("varints", varints(100_000)),
+		shapeOf[shapes.Doubles, peers.Doubles]("doubles", doubles(100_000)),
+		shapeOf[shapes.Blob, peers.Blob]("blob", blob),
+		shapeOf[descriptor.FileDescriptorProto, descriptorpb.FileDescriptorProto]("descriptor", described()),
 	}
 }
 
@@ -161,12 +177,11 @@ func BenchmarkMarshal(b *testing.B) {
 
 func BenchmarkUnmarshal(b *testing.B) {
 	each(b, func(b *testing.B, s shape, wire []byte) {
-		ours := fresh(s.ours)
-		run(b, "ipcgen", len(wire), func() error { return codec.Options{}.Unmarshal(wire, ours()) })
-		run(b, "ipcgen-alias", len(wire), func() error { return codec.Options{Alias: true}.Unmarshal(wire, ours()) })
-		run(b, "protobuf", len(wire), func() error { return proto.Unmarshal(wire, s.peer.ProtoReflect().New().Interface()) })
+		run(b, "ipcgen", len(wire), func() error { return s.newOurs().Unmarshal(wire) })
+		run(b, "ipcgen-alias", len(wire), func() error { return codec.Options{Alias: true}.Unmarshal(wire, s.newOurs()) })
+		run(b, "protobuf", len(wire), func() error { return proto.Unmarshal(wire, s.newPeer()) })
 		if _, ok := s.peer.(vtMessage); ok {
-			run(b, "vtprotobuf", len(wire), func() error { return s.peer.ProtoReflect().New().Interface().(vtMessage).UnmarshalVT(wire) })
+			run(b, "vtprotobuf", len(wire), func() error { return s.newPeer().(vtMessage).UnmarshalVT(wire) })
 		}
 		compiled := hyperpb.CompileMessageDescriptor(s.peer.ProtoReflect().Descriptor())
 		shared := new(hyperpb.Shared)
@@ -175,12 +190,6 @@ func BenchmarkUnmarshal(b *testing.B) {
 			return shared.NewMessage(compiled).Unmarshal(wire)
 		})
 	})
-}
-
-// fresh returns a function that makes messages of m's type.
-func fresh(m codec.Message) func() codec.Message {
-	t := reflect.TypeOf(m).Elem()
-	return func() codec.Message { return reflect.New(t).Interface().(codec.Message) }
 }
 
 // TestSame wants what is measured to be the same work: each library's bytes are the others'.

@@ -182,7 +182,10 @@ func (m *FileDescriptorSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FileDescriptorSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FileDescriptorSet) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FileDescriptorSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -520,7 +523,10 @@ func (m *FileDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FileDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FileDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -546,9 +552,15 @@ func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		case 7<<3 | codec.WireBytes: // extension
 			m.Extension, pos = codec.ReadMessages(d, tag, b, pos, m.Extension)
 		case 8<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[FileOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		case 9<<3 | codec.WireBytes: // source_code_info
-			m.SourceCodeInfo, pos = codec.ReadMessage(d, b, pos, m.SourceCodeInfo)
+			if m.SourceCodeInfo == nil {
+				m.SourceCodeInfo = codec.New[SourceCodeInfo](d)
+			}
+			pos = d.ReadMessage(m.SourceCodeInfo, b, pos)
 		case 10<<3 | codec.WireBytes: // public_dependency
 			m.PublicDependency, pos = codec.ReadPackedVarint(d, b, pos, m.PublicDependency)
 		case 10<<3 | codec.WireVarint: // public_dependency
@@ -886,7 +898,10 @@ func (m *DescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *DescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *DescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -909,7 +924,10 @@ func (m *DescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int 
 		case 6<<3 | codec.WireBytes: // extension
 			m.Extension, pos = codec.ReadMessages(d, tag, b, pos, m.Extension)
 		case 7<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[MessageOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		case 8<<3 | codec.WireBytes: // oneof_decl
 			m.OneofDecl, pos = codec.ReadMessages(d, tag, b, pos, m.OneofDecl)
 		case 9<<3 | codec.WireBytes: // reserved_range
@@ -1098,7 +1116,8 @@ func (m *DescriptorProto_ExtensionRange) AppendFields(e *codec.Encoder, b []byte
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DescriptorProto_ExtensionRange) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -1115,7 +1134,10 @@ func (m *DescriptorProto_ExtensionRange) DecodeFields(d *codec.Decoder, b []byte
 			v, end := codec.ReadVarint(b, pos)
 			m.End, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[ExtensionRangeOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -1237,7 +1259,8 @@ func (m *DescriptorProto_ReservedRange) AppendFields(e *codec.Encoder, b []byte)
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *DescriptorProto_ReservedRange) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -1413,7 +1436,10 @@ func (m *ExtensionRangeOptions) AppendFields(e *codec.Encoder, b []byte) []byte 
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ExtensionRangeOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ExtensionRangeOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1428,7 +1454,10 @@ func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, b []byte, pos int
 			v, end := codec.ReadVarint(b, pos)
 			m.Verification, pos = (*ExtensionRangeOptions_VerificationState)(d.NewInt32(int32(v))), end
 		case 50<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -1644,7 +1673,8 @@ func (m *ExtensionRangeOptions_Declaration) AppendFields(e *codec.Encoder, b []b
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *ExtensionRangeOptions_Declaration) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -1950,7 +1980,10 @@ func (m *FieldDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FieldDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FieldDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1981,7 +2014,10 @@ func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int)
 			v, end := d.ReadRawString(b, pos)
 			m.DefaultValue, pos = d.NewString(v), end
 		case 8<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[FieldOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		case 9<<3 | codec.WireVarint: // oneof_index
 			v, end := codec.ReadVarint(b, pos)
 			m.OneofIndex, pos = d.NewInt32(int32(v)), end
@@ -2303,7 +2339,10 @@ func (m *OneofDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *OneofDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *OneofDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2316,7 +2355,10 @@ func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int)
 			v, end := d.ReadRawString(b, pos)
 			m.Name, pos = d.NewString(v), end
 		case 2<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[OneofOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -2501,7 +2543,10 @@ func (m *EnumDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2516,7 +2561,10 @@ func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		case 2<<3 | codec.WireBytes: // value
 			m.Value, pos = codec.ReadMessages(d, tag, b, pos, m.Value)
 		case 3<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[EnumOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		case 4<<3 | codec.WireBytes: // reserved_range
 			m.ReservedRange, pos = codec.ReadMessages(d, tag, b, pos, m.ReservedRange)
 		case 5<<3 | codec.WireBytes: // reserved_name
@@ -2654,7 +2702,8 @@ func (m *EnumDescriptorProto_EnumReservedRange) AppendFields(e *codec.Encoder, b
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *EnumDescriptorProto_EnumReservedRange) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -2793,7 +2842,10 @@ func (m *EnumValueDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []by
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumValueDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumValueDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2809,7 +2861,10 @@ func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos 
 			v, end := codec.ReadVarint(b, pos)
 			m.Number, pos = d.NewInt32(int32(v)), end
 		case 3<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[EnumValueOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -2953,7 +3008,10 @@ func (m *ServiceDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ServiceDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ServiceDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2968,7 +3026,10 @@ func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos in
 		case 2<<3 | codec.WireBytes: // method
 			m.Method, pos = codec.ReadMessages(d, tag, b, pos, m.Method)
 		case 3<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[ServiceOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -3157,7 +3218,10 @@ func (m *MethodDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte 
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *MethodDescriptorProto) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *MethodDescriptorProto) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -3176,7 +3240,10 @@ func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int
 			v, end := d.ReadRawString(b, pos)
 			m.OutputType, pos = d.NewString(v), end
 		case 4<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[MethodOptions](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		case 5<<3 | codec.WireVarint: // client_streaming
 			v, end := codec.ReadVarint(b, pos)
 			m.ClientStreaming, pos = d.NewBool(v != 0), end
@@ -3658,7 +3725,10 @@ func (m *FileOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FileOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FileOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FileOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -3725,7 +3795,10 @@ func (m *FileOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := d.ReadRawString(b, pos)
 			m.RubyPackage, pos = d.NewString(v), end
 		case 50<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -4076,7 +4149,10 @@ func (m *MessageOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *MessageOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *MessageOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *MessageOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4101,7 +4177,10 @@ func (m *MessageOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.DeprecatedLegacyJsonFieldConflicts, pos = d.NewBool(v != 0), end
 		case 12<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -4484,7 +4563,10 @@ func (m *FieldOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FieldOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FieldOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FieldOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4527,9 +4609,15 @@ func (m *FieldOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 20<<3 | codec.WireBytes: // edition_defaults
 			m.EditionDefaults, pos = codec.ReadMessages(d, tag, b, pos, m.EditionDefaults)
 		case 21<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 22<<3 | codec.WireBytes: // feature_support
-			m.FeatureSupport, pos = codec.ReadMessage(d, b, pos, m.FeatureSupport)
+			if m.FeatureSupport == nil {
+				m.FeatureSupport = codec.New[FieldOptions_FeatureSupport](d)
+			}
+			pos = d.ReadMessage(m.FeatureSupport, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -4889,7 +4977,8 @@ func (m *FieldOptions_EditionDefault) AppendFields(e *codec.Encoder, b []byte) [
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FieldOptions_EditionDefault) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -5048,7 +5137,8 @@ func (m *FieldOptions_FeatureSupport) AppendFields(e *codec.Encoder, b []byte) [
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FieldOptions_FeatureSupport) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -5194,7 +5284,10 @@ func (m *OneofOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *OneofOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *OneofOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *OneofOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5204,7 +5297,10 @@ func (m *OneofOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -5398,7 +5494,10 @@ func (m *EnumOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5417,7 +5516,10 @@ func (m *EnumOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.DeprecatedLegacyJsonFieldConflicts, pos = d.NewBool(v != 0), end
 		case 7<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -5612,7 +5714,10 @@ func (m *EnumValueOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumValueOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumValueOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5625,12 +5730,18 @@ func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int
 			v, end := codec.ReadVarint(b, pos)
 			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 2<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 3<<3 | codec.WireVarint: // debug_redact
 			v, end := codec.ReadVarint(b, pos)
 			m.DebugRedact, pos = d.NewBool(v != 0), end
 		case 4<<3 | codec.WireBytes: // feature_support
-			m.FeatureSupport, pos = codec.ReadMessage(d, b, pos, m.FeatureSupport)
+			if m.FeatureSupport == nil {
+				m.FeatureSupport = codec.New[FieldOptions_FeatureSupport](d)
+			}
+			pos = d.ReadMessage(m.FeatureSupport, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -5791,7 +5902,10 @@ func (m *ServiceOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ServiceOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ServiceOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ServiceOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5804,7 +5918,10 @@ func (m *ServiceOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.Deprecated, pos = d.NewBool(v != 0), end
 		case 34<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -5975,7 +6092,10 @@ func (m *MethodOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *MethodOptions) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *MethodOptions) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *MethodOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5991,7 +6111,10 @@ func (m *MethodOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.IdempotencyLevel, pos = (*MethodOptions_IdempotencyLevel)(d.NewInt32(int32(v))), end
 		case 35<<3 | codec.WireBytes: // features
-			m.Features, pos = codec.ReadMessage(d, b, pos, m.Features)
+			if m.Features == nil {
+				m.Features = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.Features, b, pos)
 		case 999<<3 | codec.WireBytes: // uninterpreted_option
 			m.UninterpretedOption, pos = codec.ReadMessages(d, tag, b, pos, m.UninterpretedOption)
 		default:
@@ -6245,7 +6368,10 @@ func (m *UninterpretedOption) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *UninterpretedOption) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *UninterpretedOption) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *UninterpretedOption) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -6409,7 +6535,8 @@ func (m *UninterpretedOption_NamePart) AppendFields(e *codec.Encoder, b []byte) 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UninterpretedOption_NamePart) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -6608,7 +6735,10 @@ func (m *FeatureSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FeatureSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FeatureSet) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FeatureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7025,7 +7155,10 @@ func (m *FeatureSetDefaults) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FeatureSetDefaults) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FeatureSetDefaults) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FeatureSetDefaults) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7174,7 +7307,8 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) AppendFields(e *codec.Enco
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -7187,9 +7321,15 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) DecodeFields(d *codec.Deco
 			v, end := codec.ReadVarint(b, pos)
 			m.Edition, pos = (*Edition)(d.NewInt32(int32(v))), end
 		case 4<<3 | codec.WireBytes: // overridable_features
-			m.OverridableFeatures, pos = codec.ReadMessage(d, b, pos, m.OverridableFeatures)
+			if m.OverridableFeatures == nil {
+				m.OverridableFeatures = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.OverridableFeatures, b, pos)
 		case 5<<3 | codec.WireBytes: // fixed_features
-			m.FixedFeatures, pos = codec.ReadMessage(d, b, pos, m.FixedFeatures)
+			if m.FixedFeatures == nil {
+				m.FixedFeatures = codec.New[FeatureSet](d)
+			}
+			pos = d.ReadMessage(m.FixedFeatures, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -7338,7 +7478,10 @@ func (m *SourceCodeInfo) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *SourceCodeInfo) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *SourceCodeInfo) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SourceCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7583,7 +7726,10 @@ func (m *SourceCodeInfo_Location) AppendFields(e *codec.Encoder, b []byte) []byt
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *SourceCodeInfo_Location) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *SourceCodeInfo_Location) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SourceCodeInfo_Location) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7714,7 +7860,10 @@ func (m *GeneratedCodeInfo) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *GeneratedCodeInfo) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *GeneratedCodeInfo) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GeneratedCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7878,7 +8027,8 @@ func (m *GeneratedCodeInfo_Annotation) AppendFields(e *codec.Encoder, b []byte) 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *GeneratedCodeInfo_Annotation) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.

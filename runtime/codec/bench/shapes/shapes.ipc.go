@@ -139,7 +139,10 @@ func (m *Small) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Small) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Small) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Small) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -258,7 +261,10 @@ func (m *Batch) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Batch) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Batch) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Batch) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -417,7 +423,10 @@ func (m *Item) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Item) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Item) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Item) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -430,7 +439,10 @@ func (m *Item) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 2<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // at
-			m.At, pos = codec.ReadMessage(d, b, pos, m.At)
+			if m.At == nil {
+				m.At = codec.New[Point](d)
+			}
+			pos = d.ReadMessage(m.At, b, pos)
 		case 4<<3 | codec.WireBytes: // tags
 			m.Tags, pos = d.ReadStrings(tag, b, pos, m.Tags)
 		case 5<<3 | codec.WireVarint: // rank
@@ -557,7 +569,10 @@ func (m *Point) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Point) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Point) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Point) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -689,7 +704,10 @@ func (m *Deep) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Deep) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Deep) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Deep) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -703,7 +721,10 @@ func (m *Deep) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 2<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // child
-			m.Child, pos = codec.ReadMessage(d, b, pos, m.Child)
+			if m.Child == nil {
+				m.Child = codec.New[Deep](d)
+			}
+			pos = d.ReadMessage(m.Child, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -793,7 +814,10 @@ func (m *Varints) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Varints) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Varints) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Varints) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -892,7 +916,10 @@ func (m *Doubles) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Doubles) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Doubles) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Doubles) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -991,7 +1018,10 @@ func (m *Blob) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Blob) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Blob) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Blob) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

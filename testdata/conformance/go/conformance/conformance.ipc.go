@@ -216,7 +216,10 @@ func (m *TestStatus) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestStatus) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestStatus) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestStatus) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -326,7 +329,10 @@ func (m *FailureSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *FailureSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *FailureSet) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FailureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -573,7 +579,10 @@ func (m *ConformanceRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ConformanceRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ConformanceRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -598,7 +607,10 @@ func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 			v, end := codec.ReadVarint(b, pos)
 			m.TestCategory, pos = TestCategory(v), end
 		case 6<<3 | codec.WireBytes: // jspb_encoding_options
-			m.JspbEncodingOptions, pos = codec.ReadMessage(d, b, pos, m.JspbEncodingOptions)
+			if m.JspbEncodingOptions == nil {
+				m.JspbEncodingOptions = codec.New[JspbEncodingConfig](d)
+			}
+			pos = d.ReadMessage(m.JspbEncodingOptions, b, pos)
 		case 7<<3 | codec.WireBytes: // jspb_payload
 			x := codec.New[ConformanceRequest_JspbPayload](d)
 			x.JspbPayload, pos = d.ReadString(b, pos)
@@ -883,7 +895,10 @@ func (m *ConformanceResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ConformanceResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ConformanceResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ConformanceResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1180,7 +1195,10 @@ func (m *JspbEncodingConfig) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *JspbEncodingConfig) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *JspbEncodingConfig) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *JspbEncodingConfig) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

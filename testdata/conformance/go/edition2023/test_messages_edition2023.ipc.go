@@ -113,7 +113,10 @@ func (m *ComplexMessage) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ComplexMessage) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ComplexMessage) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ComplexMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1701,7 +1704,10 @@ func (m *TestAllTypesEdition2023) AppendFields(e *codec.Encoder, b []byte) []byt
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestAllTypesEdition2023) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestAllTypesEdition2023) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1754,9 +1760,15 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos i
 		case 15<<3 | codec.WireBytes: // optional_bytes
 			m.OptionalBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // optional_nested_message
-			m.OptionalNestedMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalNestedMessage)
+			if m.OptionalNestedMessage == nil {
+				m.OptionalNestedMessage = codec.New[TestAllTypesEdition2023_NestedMessage](d)
+			}
+			pos = d.ReadMessage(m.OptionalNestedMessage, b, pos)
 		case 19<<3 | codec.WireBytes: // optional_foreign_message
-			m.OptionalForeignMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalForeignMessage)
+			if m.OptionalForeignMessage == nil {
+				m.OptionalForeignMessage = codec.New[ForeignMessageEdition2023](d)
+			}
+			pos = d.ReadMessage(m.OptionalForeignMessage, b, pos)
 		case 21<<3 | codec.WireVarint: // optional_nested_enum
 			v, end := codec.ReadVarint(b, pos)
 			m.OptionalNestedEnum, pos = (*TestAllTypesEdition2023_NestedEnum)(d.NewInt32(int32(v))), end
@@ -1770,7 +1782,10 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos i
 			v, end := d.ReadString(b, pos)
 			m.OptionalCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
-			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
+			if m.RecursiveMessage == nil {
+				m.RecursiveMessage = codec.New[TestAllTypesEdition2023](d)
+			}
+			pos = d.ReadMessage(m.RecursiveMessage, b, pos)
 		case 31<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 31<<3 | codec.WireVarint: // repeated_int32
@@ -2004,7 +2019,10 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos i
 				x = codec.New[TestAllTypesEdition2023_OneofNestedMessage](d)
 				m.OneofField = x
 			}
-			x.OneofNestedMessage, pos = codec.ReadMessage(d, b, pos, x.OneofNestedMessage)
+			if x.OneofNestedMessage == nil {
+				x.OneofNestedMessage = codec.New[TestAllTypesEdition2023_NestedMessage](d)
+			}
+			pos = d.ReadMessage(x.OneofNestedMessage, b, pos)
 		case 113<<3 | codec.WireBytes: // oneof_string
 			x := codec.New[TestAllTypesEdition2023_OneofString](d)
 			x.OneofString, pos = d.ReadString(b, pos)
@@ -2036,9 +2054,15 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos i
 			x.OneofEnum, pos = TestAllTypesEdition2023_NestedEnum(v), end
 			m.OneofField = x
 		case 201<<3 | codec.WireStartGroup: // groupliketype
-			m.Groupliketype, pos = codec.ReadGroup(d, tag, b, pos, m.Groupliketype)
+			if m.Groupliketype == nil {
+				m.Groupliketype = codec.New[TestAllTypesEdition2023_GroupLikeType](d)
+			}
+			pos = d.ReadGroup(m.Groupliketype, tag, b, pos)
 		case 202<<3 | codec.WireStartGroup: // delimited_field
-			m.DelimitedField, pos = codec.ReadGroup(d, tag, b, pos, m.DelimitedField)
+			if m.DelimitedField == nil {
+				m.DelimitedField = codec.New[TestAllTypesEdition2023_GroupLikeType](d)
+			}
+			pos = d.ReadGroup(m.DelimitedField, tag, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -2504,7 +2528,8 @@ func (m *TestAllTypesEdition2023_NestedMessage) AppendFields(e *codec.Encoder, b
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesEdition2023_NestedMessage) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -2517,7 +2542,10 @@ func (m *TestAllTypesEdition2023_NestedMessage) DecodeFields(d *codec.Decoder, b
 			v, end := codec.ReadVarint(b, pos)
 			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
-			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
+			if m.Corecursive == nil {
+				m.Corecursive = codec.New[TestAllTypesEdition2023](d)
+			}
+			pos = d.ReadMessage(m.Corecursive, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -2624,7 +2652,8 @@ func (m *TestAllTypesEdition2023_GroupLikeType) AppendFields(e *codec.Encoder, b
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesEdition2023_GroupLikeType) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -2730,7 +2759,10 @@ func (m *ForeignMessageEdition2023) AppendFields(e *codec.Encoder, b []byte) []b
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ForeignMessageEdition2023) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ForeignMessageEdition2023) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ForeignMessageEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2830,7 +2862,10 @@ func (m *GroupLikeType) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *GroupLikeType) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *GroupLikeType) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

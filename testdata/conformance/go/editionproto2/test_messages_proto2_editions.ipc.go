@@ -2164,7 +2164,10 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestAllTypesProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestAllTypesProto2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2217,9 +2220,15 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		case 15<<3 | codec.WireBytes: // optional_bytes
 			m.OptionalBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // optional_nested_message
-			m.OptionalNestedMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalNestedMessage)
+			if m.OptionalNestedMessage == nil {
+				m.OptionalNestedMessage = codec.New[TestAllTypesProto2_NestedMessage](d)
+			}
+			pos = d.ReadMessage(m.OptionalNestedMessage, b, pos)
 		case 19<<3 | codec.WireBytes: // optional_foreign_message
-			m.OptionalForeignMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalForeignMessage)
+			if m.OptionalForeignMessage == nil {
+				m.OptionalForeignMessage = codec.New[ForeignMessageProto2](d)
+			}
+			pos = d.ReadMessage(m.OptionalForeignMessage, b, pos)
 		case 21<<3 | codec.WireVarint: // optional_nested_enum
 			v, end := codec.ReadVarint(b, pos)
 			m.OptionalNestedEnum, pos = (*TestAllTypesProto2_NestedEnum)(d.NewInt32(int32(v))), end
@@ -2233,7 +2242,10 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 			v, end := d.ReadRawString(b, pos)
 			m.OptionalCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
-			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
+			if m.RecursiveMessage == nil {
+				m.RecursiveMessage = codec.New[TestAllTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.RecursiveMessage, b, pos)
 		case 31<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 31<<3 | codec.WireVarint: // repeated_int32
@@ -2471,7 +2483,10 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 				x = codec.New[TestAllTypesProto2_OneofNestedMessage](d)
 				m.OneofField = x
 			}
-			x.OneofNestedMessage, pos = codec.ReadMessage(d, b, pos, x.OneofNestedMessage)
+			if x.OneofNestedMessage == nil {
+				x.OneofNestedMessage = codec.New[TestAllTypesProto2_NestedMessage](d)
+			}
+			pos = d.ReadMessage(x.OneofNestedMessage, b, pos)
 		case 113<<3 | codec.WireBytes: // oneof_string
 			x := codec.New[TestAllTypesProto2_OneofString](d)
 			x.OneofString, pos = d.ReadRawString(b, pos)
@@ -2503,9 +2518,15 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 			x.OneofEnum, pos = TestAllTypesProto2_NestedEnum(v), end
 			m.OneofField = x
 		case 201<<3 | codec.WireStartGroup: // data
-			m.Data, pos = codec.ReadGroup(d, tag, b, pos, m.Data)
+			if m.Data == nil {
+				m.Data = codec.New[TestAllTypesProto2_Data](d)
+			}
+			pos = d.ReadGroup(m.Data, tag, b, pos)
 		case 204<<3 | codec.WireStartGroup: // multiwordgroupfield
-			m.Multiwordgroupfield, pos = codec.ReadGroup(d, tag, b, pos, m.Multiwordgroupfield)
+			if m.Multiwordgroupfield == nil {
+				m.Multiwordgroupfield = codec.New[TestAllTypesProto2_MultiWordGroupField](d)
+			}
+			pos = d.ReadGroup(m.Multiwordgroupfield, tag, b, pos)
 		case 241<<3 | codec.WireVarint: // default_int32
 			v, end := codec.ReadVarint(b, pos)
 			m.DefaultInt32, pos = d.NewInt32(int32(v)), end
@@ -2605,7 +2626,10 @@ func (m *TestAllTypesProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 			v, end := codec.ReadVarint(b, pos)
 			m.FieldName18__, pos = d.NewInt32(int32(v)), end
 		case 500<<3 | codec.WireBytes: // message_set_correct
-			m.MessageSetCorrect, pos = codec.ReadMessage(d, b, pos, m.MessageSetCorrect)
+			if m.MessageSetCorrect == nil {
+				m.MessageSetCorrect = codec.New[TestAllTypesProto2_MessageSetCorrect](d)
+			}
+			pos = d.ReadMessage(m.MessageSetCorrect, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -3143,7 +3167,8 @@ func (m *TestAllTypesProto2_NestedMessage) AppendFields(e *codec.Encoder, b []by
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_NestedMessage) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3156,7 +3181,10 @@ func (m *TestAllTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder, b []by
 			v, end := codec.ReadVarint(b, pos)
 			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
-			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
+			if m.Corecursive == nil {
+				m.Corecursive = codec.New[TestAllTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.Corecursive, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -3262,7 +3290,10 @@ func (m *TestAllTypesProto2_Data) AppendFields(e *codec.Encoder, b []byte) []byt
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestAllTypesProto2_Data) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestAllTypesProto2_Data) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesProto2_Data) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -3384,7 +3415,8 @@ func (m *TestAllTypesProto2_MultiWordGroupField) AppendFields(e *codec.Encoder, 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_MultiWordGroupField) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3478,7 +3510,8 @@ func (m *TestAllTypesProto2_MessageSetCorrect) AppendFields(e *codec.Encoder, b 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_MessageSetCorrect) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3577,7 +3610,8 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) AppendFields(e *codec.E
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_MessageSetCorrectExtension1) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3684,7 +3718,8 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) AppendFields(e *codec.E
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_MessageSetCorrectExtension2) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3817,7 +3852,8 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) AppendFields(e *codec.Encoder, b
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto2_ExtensionWithOneof) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3968,7 +4004,10 @@ func (m *ForeignMessageProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ForeignMessageProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ForeignMessageProto2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ForeignMessageProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4082,7 +4121,10 @@ func (m *GroupField) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *GroupField) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *GroupField) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GroupField) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4264,7 +4306,10 @@ func (m *UnknownToTestAllTypes) AppendFields(e *codec.Encoder, b []byte) []byte 
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *UnknownToTestAllTypes) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *UnknownToTestAllTypes) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *UnknownToTestAllTypes) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4279,9 +4324,15 @@ func (m *UnknownToTestAllTypes) DecodeFields(d *codec.Decoder, b []byte, pos int
 			v, end := d.ReadRawString(b, pos)
 			m.OptionalString, pos = d.NewString(v), end
 		case 1003<<3 | codec.WireBytes: // nested_message
-			m.NestedMessage, pos = codec.ReadMessage(d, b, pos, m.NestedMessage)
+			if m.NestedMessage == nil {
+				m.NestedMessage = codec.New[ForeignMessageProto2](d)
+			}
+			pos = d.ReadMessage(m.NestedMessage, b, pos)
 		case 1004<<3 | codec.WireStartGroup: // optionalgroup
-			m.Optionalgroup, pos = codec.ReadGroup(d, tag, b, pos, m.Optionalgroup)
+			if m.Optionalgroup == nil {
+				m.Optionalgroup = codec.New[UnknownToTestAllTypes_OptionalGroup](d)
+			}
+			pos = d.ReadGroup(m.Optionalgroup, tag, b, pos)
 		case 1006<<3 | codec.WireVarint: // optional_bool
 			v, end := codec.ReadVarint(b, pos)
 			m.OptionalBool, pos = d.NewBool(v != 0), end
@@ -4389,7 +4440,8 @@ func (m *UnknownToTestAllTypes_OptionalGroup) AppendFields(e *codec.Encoder, b [
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *UnknownToTestAllTypes_OptionalGroup) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -4474,7 +4526,10 @@ func (m *NullHypothesisProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NullHypothesisProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NullHypothesisProto2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NullHypothesisProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4553,7 +4608,10 @@ func (m *EnumOnlyProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumOnlyProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumOnlyProto2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumOnlyProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4684,7 +4742,10 @@ func (m *OneStringProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *OneStringProto2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *OneStringProto2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *OneStringProto2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -4816,7 +4877,10 @@ func (m *ProtoWithKeywords) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ProtoWithKeywords) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ProtoWithKeywords) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ProtoWithKeywords) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -5477,7 +5541,8 @@ func (m *TestAllRequiredTypesProto2) AppendFields(e *codec.Encoder, b []byte) []
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -5532,9 +5597,15 @@ func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, b []byte, po
 		case 15<<3 | codec.WireBytes: // required_bytes
 			m.RequiredBytes, pos = d.ReadPresentBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // required_nested_message
-			m.RequiredNestedMessage, pos = codec.ReadMessage(d, b, pos, m.RequiredNestedMessage)
+			if m.RequiredNestedMessage == nil {
+				m.RequiredNestedMessage = codec.New[TestAllRequiredTypesProto2_NestedMessage](d)
+			}
+			pos = d.ReadMessage(m.RequiredNestedMessage, b, pos)
 		case 19<<3 | codec.WireBytes: // required_foreign_message
-			m.RequiredForeignMessage, pos = codec.ReadMessage(d, b, pos, m.RequiredForeignMessage)
+			if m.RequiredForeignMessage == nil {
+				m.RequiredForeignMessage = codec.New[ForeignMessageProto2](d)
+			}
+			pos = d.ReadMessage(m.RequiredForeignMessage, b, pos)
 		case 21<<3 | codec.WireVarint: // required_nested_enum
 			v, end := codec.ReadVarint(b, pos)
 			m.RequiredNestedEnum, pos = (*TestAllRequiredTypesProto2_NestedEnum)(d.NewInt32(int32(v))), end
@@ -5548,11 +5619,20 @@ func (m *TestAllRequiredTypesProto2) DecodeFields(d *codec.Decoder, b []byte, po
 			v, end := d.ReadRawString(b, pos)
 			m.RequiredCord, pos = d.NewString(v), end
 		case 27<<3 | codec.WireBytes: // recursive_message
-			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
+			if m.RecursiveMessage == nil {
+				m.RecursiveMessage = codec.New[TestAllRequiredTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.RecursiveMessage, b, pos)
 		case 28<<3 | codec.WireBytes: // optional_recursive_message
-			m.OptionalRecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalRecursiveMessage)
+			if m.OptionalRecursiveMessage == nil {
+				m.OptionalRecursiveMessage = codec.New[TestAllRequiredTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.OptionalRecursiveMessage, b, pos)
 		case 201<<3 | codec.WireStartGroup: // data
-			m.Data, pos = codec.ReadGroup(d, tag, b, pos, m.Data)
+			if m.Data == nil {
+				m.Data = codec.New[TestAllRequiredTypesProto2_Data](d)
+			}
+			pos = d.ReadGroup(m.Data, tag, b, pos)
 		case 241<<3 | codec.WireVarint: // default_int32
 			v, end := codec.ReadVarint(b, pos)
 			m.DefaultInt32, pos = d.NewInt32(int32(v)), end
@@ -5980,7 +6060,8 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) AppendFields(e *codec.Encoder
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2_NestedMessage) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -5994,9 +6075,15 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) DecodeFields(d *codec.Decoder
 			v, end := codec.ReadVarint(b, pos)
 			m.A, pos = d.NewInt32(int32(v)), end
 		case 2<<3 | codec.WireBytes: // corecursive
-			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
+			if m.Corecursive == nil {
+				m.Corecursive = codec.New[TestAllRequiredTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.Corecursive, b, pos)
 		case 3<<3 | codec.WireBytes: // optional_corecursive
-			m.OptionalCorecursive, pos = codec.ReadMessage(d, b, pos, m.OptionalCorecursive)
+			if m.OptionalCorecursive == nil {
+				m.OptionalCorecursive = codec.New[TestAllRequiredTypesProto2](d)
+			}
+			pos = d.ReadMessage(m.OptionalCorecursive, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -6128,7 +6215,8 @@ func (m *TestAllRequiredTypesProto2_Data) AppendFields(e *codec.Encoder, b []byt
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2_Data) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -6241,7 +6329,8 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) AppendFields(e *codec.Enc
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2_MessageSetCorrect) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -6345,7 +6434,8 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) AppendFields(e 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -6469,7 +6559,8 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) AppendFields(e 
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -6659,7 +6750,10 @@ func (m *TestLargeOneof) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -6673,35 +6767,50 @@ func (m *TestLargeOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[TestLargeOneof_A1_](d)
 				m.LargeOneof = x
 			}
-			x.A1, pos = codec.ReadMessage(d, b, pos, x.A1)
+			if x.A1 == nil {
+				x.A1 = codec.New[TestLargeOneof_A1](d)
+			}
+			pos = d.ReadMessage(x.A1, b, pos)
 		case 2<<3 | codec.WireBytes: // a2
 			x, ok := m.LargeOneof.(*TestLargeOneof_A2_)
 			if !ok {
 				x = codec.New[TestLargeOneof_A2_](d)
 				m.LargeOneof = x
 			}
-			x.A2, pos = codec.ReadMessage(d, b, pos, x.A2)
+			if x.A2 == nil {
+				x.A2 = codec.New[TestLargeOneof_A2](d)
+			}
+			pos = d.ReadMessage(x.A2, b, pos)
 		case 3<<3 | codec.WireBytes: // a3
 			x, ok := m.LargeOneof.(*TestLargeOneof_A3_)
 			if !ok {
 				x = codec.New[TestLargeOneof_A3_](d)
 				m.LargeOneof = x
 			}
-			x.A3, pos = codec.ReadMessage(d, b, pos, x.A3)
+			if x.A3 == nil {
+				x.A3 = codec.New[TestLargeOneof_A3](d)
+			}
+			pos = d.ReadMessage(x.A3, b, pos)
 		case 4<<3 | codec.WireBytes: // a4
 			x, ok := m.LargeOneof.(*TestLargeOneof_A4_)
 			if !ok {
 				x = codec.New[TestLargeOneof_A4_](d)
 				m.LargeOneof = x
 			}
-			x.A4, pos = codec.ReadMessage(d, b, pos, x.A4)
+			if x.A4 == nil {
+				x.A4 = codec.New[TestLargeOneof_A4](d)
+			}
+			pos = d.ReadMessage(x.A4, b, pos)
 		case 5<<3 | codec.WireBytes: // a5
 			x, ok := m.LargeOneof.(*TestLargeOneof_A5_)
 			if !ok {
 				x = codec.New[TestLargeOneof_A5_](d)
 				m.LargeOneof = x
 			}
-			x.A5, pos = codec.ReadMessage(d, b, pos, x.A5)
+			if x.A5 == nil {
+				x.A5 = codec.New[TestLargeOneof_A5](d)
+			}
+			pos = d.ReadMessage(x.A5, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -6852,7 +6961,10 @@ func (m *TestLargeOneof_A1) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof_A1) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof_A1) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof_A1) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -6931,7 +7043,10 @@ func (m *TestLargeOneof_A2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof_A2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof_A2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof_A2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7010,7 +7125,10 @@ func (m *TestLargeOneof_A3) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof_A3) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof_A3) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof_A3) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7089,7 +7207,10 @@ func (m *TestLargeOneof_A4) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof_A4) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof_A4) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof_A4) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -7168,7 +7289,10 @@ func (m *TestLargeOneof_A5) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestLargeOneof_A5) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestLargeOneof_A5) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestLargeOneof_A5) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

@@ -2431,7 +2431,10 @@ func (m *TestAllTypesProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TestAllTypesProto3) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TestAllTypesProto3) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2476,9 +2479,15 @@ func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		case 15<<3 | codec.WireBytes: // optional_bytes
 			m.OptionalBytes, pos = d.ReadBytes(b, pos)
 		case 18<<3 | codec.WireBytes: // optional_nested_message
-			m.OptionalNestedMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalNestedMessage)
+			if m.OptionalNestedMessage == nil {
+				m.OptionalNestedMessage = codec.New[TestAllTypesProto3_NestedMessage](d)
+			}
+			pos = d.ReadMessage(m.OptionalNestedMessage, b, pos)
 		case 19<<3 | codec.WireBytes: // optional_foreign_message
-			m.OptionalForeignMessage, pos = codec.ReadMessage(d, b, pos, m.OptionalForeignMessage)
+			if m.OptionalForeignMessage == nil {
+				m.OptionalForeignMessage = codec.New[ForeignMessage](d)
+			}
+			pos = d.ReadMessage(m.OptionalForeignMessage, b, pos)
 		case 21<<3 | codec.WireVarint: // optional_nested_enum
 			v, end := codec.ReadVarint(b, pos)
 			m.OptionalNestedEnum, pos = TestAllTypesProto3_NestedEnum(v), end
@@ -2493,7 +2502,10 @@ func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		case 25<<3 | codec.WireBytes: // optional_cord
 			m.OptionalCord, pos = d.ReadString(b, pos)
 		case 27<<3 | codec.WireBytes: // recursive_message
-			m.RecursiveMessage, pos = codec.ReadMessage(d, b, pos, m.RecursiveMessage)
+			if m.RecursiveMessage == nil {
+				m.RecursiveMessage = codec.New[TestAllTypesProto3](d)
+			}
+			pos = d.ReadMessage(m.RecursiveMessage, b, pos)
 		case 31<<3 | codec.WireBytes: // repeated_int32
 			m.RepeatedInt32, pos = codec.ReadPackedVarint(d, b, pos, m.RepeatedInt32)
 		case 31<<3 | codec.WireVarint: // repeated_int32
@@ -2727,7 +2739,10 @@ func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 				x = codec.New[TestAllTypesProto3_OneofNestedMessage](d)
 				m.OneofField = x
 			}
-			x.OneofNestedMessage, pos = codec.ReadMessage(d, b, pos, x.OneofNestedMessage)
+			if x.OneofNestedMessage == nil {
+				x.OneofNestedMessage = codec.New[TestAllTypesProto3_NestedMessage](d)
+			}
+			pos = d.ReadMessage(x.OneofNestedMessage, b, pos)
 		case 113<<3 | codec.WireBytes: // oneof_string
 			x := codec.New[TestAllTypesProto3_OneofString](d)
 			x.OneofString, pos = d.ReadString(b, pos)
@@ -2764,23 +2779,50 @@ func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 			x.OneofNullValue, pos = wkt.NullValue(v), end
 			m.OneofField = x
 		case 201<<3 | codec.WireBytes: // optional_bool_wrapper
-			m.OptionalBoolWrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalBoolWrapper)
+			if m.OptionalBoolWrapper == nil {
+				m.OptionalBoolWrapper = codec.New[wkt.BoolValue](d)
+			}
+			pos = d.ReadMessage(m.OptionalBoolWrapper, b, pos)
 		case 202<<3 | codec.WireBytes: // optional_int32_wrapper
-			m.OptionalInt32Wrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalInt32Wrapper)
+			if m.OptionalInt32Wrapper == nil {
+				m.OptionalInt32Wrapper = codec.New[wkt.Int32Value](d)
+			}
+			pos = d.ReadMessage(m.OptionalInt32Wrapper, b, pos)
 		case 203<<3 | codec.WireBytes: // optional_int64_wrapper
-			m.OptionalInt64Wrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalInt64Wrapper)
+			if m.OptionalInt64Wrapper == nil {
+				m.OptionalInt64Wrapper = codec.New[wkt.Int64Value](d)
+			}
+			pos = d.ReadMessage(m.OptionalInt64Wrapper, b, pos)
 		case 204<<3 | codec.WireBytes: // optional_uint32_wrapper
-			m.OptionalUint32Wrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalUint32Wrapper)
+			if m.OptionalUint32Wrapper == nil {
+				m.OptionalUint32Wrapper = codec.New[wkt.UInt32Value](d)
+			}
+			pos = d.ReadMessage(m.OptionalUint32Wrapper, b, pos)
 		case 205<<3 | codec.WireBytes: // optional_uint64_wrapper
-			m.OptionalUint64Wrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalUint64Wrapper)
+			if m.OptionalUint64Wrapper == nil {
+				m.OptionalUint64Wrapper = codec.New[wkt.UInt64Value](d)
+			}
+			pos = d.ReadMessage(m.OptionalUint64Wrapper, b, pos)
 		case 206<<3 | codec.WireBytes: // optional_float_wrapper
-			m.OptionalFloatWrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalFloatWrapper)
+			if m.OptionalFloatWrapper == nil {
+				m.OptionalFloatWrapper = codec.New[wkt.FloatValue](d)
+			}
+			pos = d.ReadMessage(m.OptionalFloatWrapper, b, pos)
 		case 207<<3 | codec.WireBytes: // optional_double_wrapper
-			m.OptionalDoubleWrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalDoubleWrapper)
+			if m.OptionalDoubleWrapper == nil {
+				m.OptionalDoubleWrapper = codec.New[wkt.DoubleValue](d)
+			}
+			pos = d.ReadMessage(m.OptionalDoubleWrapper, b, pos)
 		case 208<<3 | codec.WireBytes: // optional_string_wrapper
-			m.OptionalStringWrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalStringWrapper)
+			if m.OptionalStringWrapper == nil {
+				m.OptionalStringWrapper = codec.New[wkt.StringValue](d)
+			}
+			pos = d.ReadMessage(m.OptionalStringWrapper, b, pos)
 		case 209<<3 | codec.WireBytes: // optional_bytes_wrapper
-			m.OptionalBytesWrapper, pos = codec.ReadMessage(d, b, pos, m.OptionalBytesWrapper)
+			if m.OptionalBytesWrapper == nil {
+				m.OptionalBytesWrapper = codec.New[wkt.BytesValue](d)
+			}
+			pos = d.ReadMessage(m.OptionalBytesWrapper, b, pos)
 		case 211<<3 | codec.WireBytes: // repeated_bool_wrapper
 			m.RepeatedBoolWrapper, pos = codec.ReadMessages(d, tag, b, pos, m.RepeatedBoolWrapper)
 		case 212<<3 | codec.WireBytes: // repeated_int32_wrapper
@@ -2800,17 +2842,35 @@ func (m *TestAllTypesProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		case 219<<3 | codec.WireBytes: // repeated_bytes_wrapper
 			m.RepeatedBytesWrapper, pos = codec.ReadMessages(d, tag, b, pos, m.RepeatedBytesWrapper)
 		case 301<<3 | codec.WireBytes: // optional_duration
-			m.OptionalDuration, pos = codec.ReadMessage(d, b, pos, m.OptionalDuration)
+			if m.OptionalDuration == nil {
+				m.OptionalDuration = codec.New[wkt.Duration](d)
+			}
+			pos = d.ReadMessage(m.OptionalDuration, b, pos)
 		case 302<<3 | codec.WireBytes: // optional_timestamp
-			m.OptionalTimestamp, pos = codec.ReadMessage(d, b, pos, m.OptionalTimestamp)
+			if m.OptionalTimestamp == nil {
+				m.OptionalTimestamp = codec.New[wkt.Timestamp](d)
+			}
+			pos = d.ReadMessage(m.OptionalTimestamp, b, pos)
 		case 303<<3 | codec.WireBytes: // optional_field_mask
-			m.OptionalFieldMask, pos = codec.ReadMessage(d, b, pos, m.OptionalFieldMask)
+			if m.OptionalFieldMask == nil {
+				m.OptionalFieldMask = codec.New[wkt.FieldMask](d)
+			}
+			pos = d.ReadMessage(m.OptionalFieldMask, b, pos)
 		case 304<<3 | codec.WireBytes: // optional_struct
-			m.OptionalStruct, pos = codec.ReadMessage(d, b, pos, m.OptionalStruct)
+			if m.OptionalStruct == nil {
+				m.OptionalStruct = codec.New[wkt.Struct](d)
+			}
+			pos = d.ReadMessage(m.OptionalStruct, b, pos)
 		case 305<<3 | codec.WireBytes: // optional_any
-			m.OptionalAny, pos = codec.ReadMessage(d, b, pos, m.OptionalAny)
+			if m.OptionalAny == nil {
+				m.OptionalAny = codec.New[wkt.Any](d)
+			}
+			pos = d.ReadMessage(m.OptionalAny, b, pos)
 		case 306<<3 | codec.WireBytes: // optional_value
-			m.OptionalValue, pos = codec.ReadMessage(d, b, pos, m.OptionalValue)
+			if m.OptionalValue == nil {
+				m.OptionalValue = codec.New[wkt.Value](d)
+			}
+			pos = d.ReadMessage(m.OptionalValue, b, pos)
 		case 307<<3 | codec.WireVarint: // optional_null_value
 			v, end := codec.ReadVarint(b, pos)
 			m.OptionalNullValue, pos = wkt.NullValue(v), end
@@ -3470,7 +3530,8 @@ func (m *TestAllTypesProto3_NestedMessage) AppendFields(e *codec.Encoder, b []by
 
 // Unmarshal replaces the content of m by what b holds.
 func (m *TestAllTypesProto3_NestedMessage) Unmarshal(b []byte) error {
-	return codec.Options{}.Unmarshal(b, m)
+	m.Reset()
+	return codec.Merge(b, m)
 }
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
@@ -3483,7 +3544,10 @@ func (m *TestAllTypesProto3_NestedMessage) DecodeFields(d *codec.Decoder, b []by
 			v, end := codec.ReadVarint(b, pos)
 			m.A, pos = int32(v), end
 		case 2<<3 | codec.WireBytes: // corecursive
-			m.Corecursive, pos = codec.ReadMessage(d, b, pos, m.Corecursive)
+			if m.Corecursive == nil {
+				m.Corecursive = codec.New[TestAllTypesProto3](d)
+			}
+			pos = d.ReadMessage(m.Corecursive, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -3574,7 +3638,10 @@ func (m *ForeignMessage) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ForeignMessage) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ForeignMessage) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ForeignMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -3657,7 +3724,10 @@ func (m *NullHypothesisProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NullHypothesisProto3) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NullHypothesisProto3) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NullHypothesisProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -3736,7 +3806,10 @@ func (m *EnumOnlyProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *EnumOnlyProto3) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *EnumOnlyProto3) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumOnlyProto3) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

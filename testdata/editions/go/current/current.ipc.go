@@ -251,7 +251,10 @@ func (m *New) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *New) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *New) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *New) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -275,7 +278,10 @@ func (m *New) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 5<<3 | codec.WireVarint: // loose
 			m.Loose, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Loose)
 		case 6<<3 | codec.WireStartGroup: // child
-			m.Child, pos = codec.ReadGroup(d, tag, b, pos, m.Child)
+			if m.Child == nil {
+				m.Child = codec.New[New](d)
+			}
+			pos = d.ReadGroup(m.Child, tag, b, pos)
 		case 7<<3 | codec.WireStartGroup: // children
 			m.Children, pos = codec.ReadGroups(d, tag, b, pos, m.Children)
 		case 8<<3 | codec.WireVarint: // shut

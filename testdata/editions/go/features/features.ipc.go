@@ -373,7 +373,10 @@ func (m *All) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *All) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *All) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -397,9 +400,15 @@ func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 4<<3 | codec.WireVarint: // packed
 			m.Packed, pos = codec.ReadUnpackedVarint(d, tag, b, pos, m.Packed)
 		case 5<<3 | codec.WireStartGroup: // child
-			m.Child, pos = codec.ReadGroup(d, tag, b, pos, m.Child)
+			if m.Child == nil {
+				m.Child = codec.New[All](d)
+			}
+			pos = d.ReadGroup(m.Child, tag, b, pos)
 		case 6<<3 | codec.WireBytes: // prefixed
-			m.Prefixed, pos = codec.ReadMessage(d, b, pos, m.Prefixed)
+			if m.Prefixed == nil {
+				m.Prefixed = codec.New[All](d)
+			}
+			pos = d.ReadMessage(m.Prefixed, b, pos)
 		case 7<<3 | codec.WireStartGroup: // children
 			m.Children, pos = codec.ReadGroups(d, tag, b, pos, m.Children)
 		case 8<<3 | codec.WireBytes: // by_name
@@ -426,7 +435,10 @@ func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[All_Delimited](d)
 				m.One = x
 			}
-			x.Delimited, pos = codec.ReadGroup(d, tag, b, pos, x.Delimited)
+			if x.Delimited == nil {
+				x.Delimited = codec.New[All](d)
+			}
+			pos = d.ReadGroup(x.Delimited, tag, b, pos)
 		case 20<<3 | codec.WireBytes: // name
 			x := codec.New[All_Name](d)
 			x.Name, pos = d.ReadRawString(b, pos)
@@ -442,7 +454,10 @@ func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[All_WithLength](d)
 				m.One = x
 			}
-			x.WithLength, pos = codec.ReadMessage(d, b, pos, x.WithLength)
+			if x.WithLength == nil {
+				x.WithLength = codec.New[All](d)
+			}
+			pos = d.ReadMessage(x.WithLength, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

@@ -66,7 +66,10 @@ func (m *Windows) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Windows) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Windows) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Windows) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

@@ -101,7 +101,10 @@ func (m *Arm) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Arm) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Arm) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Arm) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -110,11 +113,20 @@ func (m *Arm) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // windows
-			m.Windows, pos = codec.ReadMessage(d, b, pos, m.Windows)
+			if m.Windows == nil {
+				m.Windows = codec.New[Windows](d)
+			}
+			pos = d.ReadMessage(m.Windows, b, pos)
 		case 2<<3 | codec.WireBytes: // hidden
-			m.Hidden, pos = codec.ReadMessage(d, b, pos, m.Hidden)
+			if m.Hidden == nil {
+				m.Hidden = codec.New[Hidden](d)
+			}
+			pos = d.ReadMessage(m.Hidden, b, pos)
 		case 3<<3 | codec.WireBytes: // test
-			m.Test, pos = codec.ReadMessage(d, b, pos, m.Test)
+			if m.Test == nil {
+				m.Test = codec.New[Test](d)
+			}
+			pos = d.ReadMessage(m.Test, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

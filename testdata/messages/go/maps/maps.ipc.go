@@ -211,7 +211,10 @@ func (m *Values) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Values) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Values) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Values) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -507,7 +510,10 @@ func (m *Known) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Known) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Known) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -517,7 +523,10 @@ func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // descriptor_of
-			m.DescriptorOf, pos = codec.ReadMessage(d, b, pos, m.DescriptorOf)
+			if m.DescriptorOf == nil {
+				m.DescriptorOf = codec.New[descriptor.FileDescriptorProto](d)
+			}
+			pos = d.ReadMessage(m.DescriptorOf, b, pos)
 		case 2<<3 | codec.WireBytes: // anys
 			m.Anys, pos = codec.ReadMessages(d, tag, b, pos, m.Anys)
 		case 3<<3 | codec.WireVarint: // null
@@ -527,11 +536,20 @@ func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.Maybe, pos = (*wkt.NullValue)(d.NewInt32(int32(v))), end
 		case 5<<3 | codec.WireBytes: // type
-			m.Type, pos = codec.ReadMessage(d, b, pos, m.Type)
+			if m.Type == nil {
+				m.Type = codec.New[wkt.Type](d)
+			}
+			pos = d.ReadMessage(m.Type, b, pos)
 		case 6<<3 | codec.WireBytes: // api
-			m.Api, pos = codec.ReadMessage(d, b, pos, m.Api)
+			if m.Api == nil {
+				m.Api = codec.New[wkt.Api](d)
+			}
+			pos = d.ReadMessage(m.Api, b, pos)
 		case 7<<3 | codec.WireBytes: // context
-			m.Context, pos = codec.ReadMessage(d, b, pos, m.Context)
+			if m.Context == nil {
+				m.Context = codec.New[wkt.SourceContext](d)
+			}
+			pos = d.ReadMessage(m.Context, b, pos)
 		case 8<<3 | codec.WireVarint: // nothing
 			x := codec.New[Known_Nothing](d)
 			v, end := codec.ReadVarint(b, pos)
@@ -543,14 +561,20 @@ func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Known_List](d)
 				m.One = x
 			}
-			x.List, pos = codec.ReadMessage(d, b, pos, x.List)
+			if x.List == nil {
+				x.List = codec.New[wkt.ListValue](d)
+			}
+			pos = d.ReadMessage(x.List, b, pos)
 		case 10<<3 | codec.WireBytes: // wrapped
 			x, ok := m.One.(*Known_Wrapped)
 			if !ok {
 				x = codec.New[Known_Wrapped](d)
 				m.One = x
 			}
-			x.Wrapped, pos = codec.ReadMessage(d, b, pos, x.Wrapped)
+			if x.Wrapped == nil {
+				x.Wrapped = codec.New[wkt.DoubleValue](d)
+			}
+			pos = d.ReadMessage(x.Wrapped, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

@@ -137,7 +137,10 @@ func (m *Tree) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Tree) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Tree) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Tree) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -148,13 +151,19 @@ func (m *Tree) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // left
-			m.Left, pos = codec.ReadMessage(d, b, pos, m.Left)
+			if m.Left == nil {
+				m.Left = codec.New[Tree](d)
+			}
+			pos = d.ReadMessage(m.Left, b, pos)
 		case 3<<3 | codec.WireBytes: // children
 			m.Children, pos = codec.ReadMessages(d, tag, b, pos, m.Children)
 		case 4<<3 | codec.WireBytes: // named
 			m.Named, pos = codec.ReadMap[codec.String, codec.Sub[Tree, *Tree]](d, b, pos, m.Named)
 		case 5<<3 | codec.WireBytes: // inner
-			m.Inner, pos = codec.ReadMessage(d, b, pos, m.Inner)
+			if m.Inner == nil {
+				m.Inner = codec.New[Tree_Inner](d)
+			}
+			pos = d.ReadMessage(m.Inner, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -265,7 +274,10 @@ func (m *Tree_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Tree_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Tree_Inner) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Tree_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -277,7 +289,10 @@ func (m *Tree_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.Kind, pos = Tree_Inner_Kind(v), end
 		case 2<<3 | codec.WireBytes: // deeper
-			m.Deeper, pos = codec.ReadMessage(d, b, pos, m.Deeper)
+			if m.Deeper == nil {
+				m.Deeper = codec.New[Tree_Inner_Deeper](d)
+			}
+			pos = d.ReadMessage(m.Deeper, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -404,7 +419,10 @@ func (m *Tree_Inner_Deeper) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Tree_Inner_Deeper) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Tree_Inner_Deeper) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Tree_Inner_Deeper) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -485,7 +503,10 @@ func (m *Empty) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Empty) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Empty) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Empty) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -732,7 +753,10 @@ func (m *Maps) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Maps) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Maps) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Maps) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1029,7 +1053,10 @@ func (m *Choice) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Choice) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Choice) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Choice) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1058,7 +1085,10 @@ func (m *Choice) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Choice_Tree](d)
 				m.Kind = x
 			}
-			x.Tree, pos = codec.ReadMessage(d, b, pos, x.Tree)
+			if x.Tree == nil {
+				x.Tree = codec.New[Tree](d)
+			}
+			pos = d.ReadMessage(x.Tree, b, pos)
 		case 6<<3 | codec.WireVarint: // enumerated
 			x := codec.New[Choice_Enumerated](d)
 			v, end := codec.ReadVarint(b, pos)
@@ -1079,7 +1109,10 @@ func (m *Choice) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Choice_Nothing](d)
 				m.Kind = x
 			}
-			x.Nothing, pos = codec.ReadMessage(d, b, pos, x.Nothing)
+			if x.Nothing == nil {
+				x.Nothing = codec.New[wkt.Empty](d)
+			}
+			pos = d.ReadMessage(x.Nothing, b, pos)
 		case 10<<3 | codec.WireVarint: // one
 			x := codec.New[Choice_One](d)
 			v, end := codec.ReadVarint(b, pos)
@@ -1453,7 +1486,10 @@ func (m *WellKnown) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *WellKnown) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *WellKnown) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *WellKnown) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1462,19 +1498,40 @@ func (m *WellKnown) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // at
-			m.At, pos = codec.ReadMessage(d, b, pos, m.At)
+			if m.At == nil {
+				m.At = codec.New[wkt.Timestamp](d)
+			}
+			pos = d.ReadMessage(m.At, b, pos)
 		case 2<<3 | codec.WireBytes: // span
-			m.Span, pos = codec.ReadMessage(d, b, pos, m.Span)
+			if m.Span == nil {
+				m.Span = codec.New[wkt.Duration](d)
+			}
+			pos = d.ReadMessage(m.Span, b, pos)
 		case 3<<3 | codec.WireBytes: // any
-			m.Any, pos = codec.ReadMessage(d, b, pos, m.Any)
+			if m.Any == nil {
+				m.Any = codec.New[wkt.Any](d)
+			}
+			pos = d.ReadMessage(m.Any, b, pos)
 		case 4<<3 | codec.WireBytes: // data
-			m.Data, pos = codec.ReadMessage(d, b, pos, m.Data)
+			if m.Data == nil {
+				m.Data = codec.New[wkt.Struct](d)
+			}
+			pos = d.ReadMessage(m.Data, b, pos)
 		case 5<<3 | codec.WireBytes: // value
-			m.Value, pos = codec.ReadMessage(d, b, pos, m.Value)
+			if m.Value == nil {
+				m.Value = codec.New[wkt.Value](d)
+			}
+			pos = d.ReadMessage(m.Value, b, pos)
 		case 6<<3 | codec.WireBytes: // mask
-			m.Mask, pos = codec.ReadMessage(d, b, pos, m.Mask)
+			if m.Mask == nil {
+				m.Mask = codec.New[wkt.FieldMask](d)
+			}
+			pos = d.ReadMessage(m.Mask, b, pos)
 		case 7<<3 | codec.WireBytes: // text
-			m.Text, pos = codec.ReadMessage(d, b, pos, m.Text)
+			if m.Text == nil {
+				m.Text = codec.New[wkt.StringValue](d)
+			}
+			pos = d.ReadMessage(m.Text, b, pos)
 		case 8<<3 | codec.WireBytes: // numbers
 			m.Numbers, pos = codec.ReadMessages(d, tag, b, pos, m.Numbers)
 		default:

@@ -82,7 +82,10 @@ func (m *NoPackage) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NoPackage) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NoPackage) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NoPackage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -93,7 +96,10 @@ func (m *NoPackage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // name
 			m.Name, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // next
-			m.Next, pos = codec.ReadMessage(d, b, pos, m.Next)
+			if m.Next == nil {
+				m.Next = codec.New[NoPackage](d)
+			}
+			pos = d.ReadMessage(m.Next, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

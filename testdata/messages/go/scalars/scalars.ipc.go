@@ -321,7 +321,10 @@ func (m *Singular) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Singular) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Singular) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Singular) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -680,7 +683,10 @@ func (m *Optional) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Optional) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Optional) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Optional) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1104,7 +1110,10 @@ func (m *Repeated) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Repeated) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Repeated) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Repeated) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1329,7 +1338,10 @@ func (m *Strings) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Strings) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Strings) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Strings) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

@@ -458,7 +458,10 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Type) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Type) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Type) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -670,7 +673,10 @@ func (m *Same) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Same) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Same) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Same) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -774,7 +780,10 @@ func (m *Func) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Func) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Func) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Func) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -783,7 +792,10 @@ func (m *Func) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // type
-			m.Type, pos = codec.ReadMessage(d, b, pos, m.Type)
+			if m.Type == nil {
+				m.Type = codec.New[Type](d)
+			}
+			pos = d.ReadMessage(m.Type, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -871,7 +883,10 @@ func (m *Error) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Error) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Error) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Error) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -969,7 +984,10 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Any) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Any) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Any) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -978,7 +996,10 @@ func (m *Any) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // error
-			m.Error, pos = codec.ReadMessage(d, b, pos, m.Error)
+			if m.Error == nil {
+				m.Error = codec.New[Error](d)
+			}
+			pos = d.ReadMessage(m.Error, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -1112,7 +1133,10 @@ func (m *Outer) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Outer) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Outer) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Outer) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1121,7 +1145,10 @@ func (m *Outer) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // inner
-			m.Inner, pos = codec.ReadMessage(d, b, pos, m.Inner)
+			if m.Inner == nil {
+				m.Inner = codec.New[Outer_Inner](d)
+			}
+			pos = d.ReadMessage(m.Inner, b, pos)
 		case 2<<3 | codec.WireBytes: // kind_text
 			x := codec.New[Outer_KindText](d)
 			x.KindText, pos = d.ReadString(b, pos)
@@ -1132,7 +1159,10 @@ func (m *Outer) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Outer_Kindly_](d)
 				m.Kind = x
 			}
-			x.Kindly, pos = codec.ReadMessage(d, b, pos, x.Kindly)
+			if x.Kindly == nil {
+				x.Kindly = codec.New[Outer_Kindly](d)
+			}
+			pos = d.ReadMessage(x.Kindly, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -1244,7 +1274,10 @@ func (m *Outer_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Outer_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Outer_Inner) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Outer_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1321,7 +1354,10 @@ func (m *Outer_Kindly) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Outer_Kindly) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Outer_Kindly) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Outer_Kindly) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1398,7 +1434,10 @@ func (m *Outer_Other) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Outer_Other) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Outer_Other) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Outer_Other) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

@@ -303,7 +303,10 @@ func (m *Foo) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Foo) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Foo) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -326,9 +329,15 @@ func (m *Foo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Foo_C](d)
 				m.Kind = x
 			}
-			x.C, pos = codec.ReadMessage(d, b, pos, x.C)
+			if x.C == nil {
+				x.C = codec.New[Foo_](d)
+			}
+			pos = d.ReadMessage(x.C, b, pos)
 		case 4<<3 | codec.WireBytes: // bar_
-			m.Bar_, pos = codec.ReadMessage(d, b, pos, m.Bar_)
+			if m.Bar_ == nil {
+				m.Bar_ = codec.New[Foo_Bar](d)
+			}
+			pos = d.ReadMessage(m.Bar_, b, pos)
 		case 5<<3 | codec.WireBytes: // _lead
 			m.XLead, pos = d.ReadString(b, pos)
 		case 6<<3 | codec.WireBytes: // trail_
@@ -520,7 +529,10 @@ func (m *Foo_Bar) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Foo_Bar) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Foo_Bar) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo_Bar) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -629,7 +641,10 @@ func (m *Foo_) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Foo_) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Foo_) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo_) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -640,7 +655,10 @@ func (m *Foo_) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // Foo_
 			m.Foo_, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // foo
-			m.Foo, pos = codec.ReadMessage(d, b, pos, m.Foo)
+			if m.Foo == nil {
+				m.Foo = codec.New[Foo](d)
+			}
+			pos = d.ReadMessage(m.Foo, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -761,7 +779,10 @@ func (m *Lower) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Lower) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Lower) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Lower) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -772,9 +793,15 @@ func (m *Lower) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // lower
 			m.Lower, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // inner
-			m.Inner, pos = codec.ReadMessage(d, b, pos, m.Inner)
+			if m.Inner == nil {
+				m.Inner = codec.New[Lower](d)
+			}
+			pos = d.ReadMessage(m.Inner, b, pos)
 		case 3<<3 | codec.WireBytes: // two
-			m.Two, pos = codec.ReadMessage(d, b, pos, m.Two)
+			if m.Two == nil {
+				m.Two = codec.New[LowerLower2](d)
+			}
+			pos = d.ReadMessage(m.Two, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -867,7 +894,10 @@ func (m *LowerLower2) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *LowerLower2) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *LowerLower2) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *LowerLower2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -876,7 +906,10 @@ func (m *LowerLower2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // x
-			m.X, pos = codec.ReadMessage(d, b, pos, m.X)
+			if m.X == nil {
+				m.X = codec.New[Lower](d)
+			}
+			pos = d.ReadMessage(m.X, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -1176,7 +1209,10 @@ func (m *M) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *M) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *M) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *M) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1185,7 +1221,10 @@ func (m *M) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // m
-			m.M, pos = codec.ReadMessage(d, b, pos, m.M)
+			if m.M == nil {
+				m.M = codec.New[M](d)
+			}
+			pos = d.ReadMessage(m.M, b, pos)
 		case 2<<3 | codec.WireBytes: // b
 			m.B, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // e
@@ -1318,7 +1357,10 @@ func (m *Codec) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Codec) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Codec) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Codec) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1416,7 +1458,10 @@ func (m *Ipc) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Ipc) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Ipc) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Ipc) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1425,7 +1470,10 @@ func (m *Ipc) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // ipc
-			m.Ipc, pos = codec.ReadMessage(d, b, pos, m.Ipc)
+			if m.Ipc == nil {
+				m.Ipc = codec.New[Ipc](d)
+			}
+			pos = d.ReadMessage(m.Ipc, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -1513,7 +1561,10 @@ func (m *Bytes) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Bytes) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Bytes) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Bytes) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1610,7 +1661,10 @@ func (m *Maps) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Maps) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Maps) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Maps) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1713,7 +1767,10 @@ func (m *Slices) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Slices) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Slices) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Slices) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1824,7 +1881,10 @@ func (m *Math) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Math) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Math) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Math) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1923,7 +1983,10 @@ func (m *Strconv) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Strconv) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Strconv) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Strconv) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2020,7 +2083,10 @@ func (m *Context) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Context) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Context) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Context) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2116,7 +2182,10 @@ func (m *Time) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Time) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Time) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Time) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2212,7 +2281,10 @@ func (m *Iter) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Iter) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Iter) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Iter) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2308,7 +2380,10 @@ func (m *Init) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Init) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Init) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Init) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2404,7 +2479,10 @@ func (m *Main) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Main) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Main) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Main) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2760,7 +2838,10 @@ func (m *Getters) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Getters) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Getters) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Getters) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2963,7 +3044,10 @@ func (m *NewNames) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NewNames) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NewNames) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NewNames) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

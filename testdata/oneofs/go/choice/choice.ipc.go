@@ -142,7 +142,10 @@ func (m *Fixed) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Fixed) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Fixed) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Fixed) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -337,7 +340,10 @@ func (m *Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Single) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Single) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -633,7 +639,10 @@ func (m *Split) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Split) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Split) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Split) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -671,14 +680,20 @@ func (m *Split) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Split_Fixed](d)
 				m.Kind = x
 			}
-			x.Fixed, pos = codec.ReadMessage(d, b, pos, x.Fixed)
+			if x.Fixed == nil {
+				x.Fixed = codec.New[Fixed](d)
+			}
+			pos = d.ReadMessage(x.Fixed, b, pos)
 		case 8<<3 | codec.WireStartGroup: // group
 			x, ok := m.Other.(*Split_Group_)
 			if !ok {
 				x = codec.New[Split_Group_](d)
 				m.Other = x
 			}
-			x.Group, pos = codec.ReadGroup(d, tag, b, pos, x.Group)
+			if x.Group == nil {
+				x.Group = codec.New[Split_Group](d)
+			}
+			pos = d.ReadGroup(x.Group, tag, b, pos)
 		case 9<<3 | codec.WireVarint: // color
 			x := codec.New[Split_Color](d)
 			v, end := codec.ReadVarint(b, pos)
@@ -909,7 +924,10 @@ func (m *Split_Group) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Split_Group) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Split_Group) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Split_Group) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

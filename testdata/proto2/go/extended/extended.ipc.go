@@ -150,7 +150,10 @@ func (m *Base) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Base) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Base) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Base) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -235,7 +238,10 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Any) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Any) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Any) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -328,7 +334,10 @@ func (m *Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Single) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Single) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -426,7 +435,10 @@ func (m *Many) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Many) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Many) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Many) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -508,7 +520,10 @@ func (m *Scope) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Scope) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Scope) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Scope) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -585,7 +600,10 @@ func (m *Scope_Deep) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Scope_Deep) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Scope_Deep) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Scope_Deep) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -785,7 +803,10 @@ func (m *Needy) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Needy) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Needy) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Needy) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -795,9 +816,15 @@ func (m *Needy) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // base
-			m.Base, pos = codec.ReadMessage(d, b, pos, m.Base)
+			if m.Base == nil {
+				m.Base = codec.New[Base](d)
+			}
+			pos = d.ReadMessage(m.Base, b, pos)
 		case 2<<3 | codec.WireStartGroup: // inner
-			m.Inner, pos = codec.ReadGroup(d, tag, b, pos, m.Inner)
+			if m.Inner == nil {
+				m.Inner = codec.New[Needy_Inner](d)
+			}
+			pos = d.ReadGroup(m.Inner, tag, b, pos)
 		case 3<<3 | codec.WireBytes: // more
 			m.More, pos = codec.ReadMessages(d, tag, b, pos, m.More)
 		case 4<<3 | codec.WireBytes: // by_name
@@ -808,7 +835,10 @@ func (m *Needy) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Needy_Single](d)
 				m.One = x
 			}
-			x.Single, pos = codec.ReadMessage(d, b, pos, x.Single)
+			if x.Single == nil {
+				x.Single = codec.New[Needy](d)
+			}
+			pos = d.ReadMessage(x.Single, b, pos)
 		case 6<<3 | codec.WireVarint: // level
 			x := codec.New[Needy_Level](d)
 			v, end := codec.ReadVarint(b, pos)
@@ -980,7 +1010,10 @@ func (m *Needy_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Needy_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Needy_Inner) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Needy_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

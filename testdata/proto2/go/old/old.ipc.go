@@ -398,7 +398,10 @@ func (m *Old) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Old) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Old) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Old) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -442,7 +445,10 @@ func (m *Old) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 12<<3 | codec.WireStartGroup: // part
 			m.Part, pos = codec.ReadGroups(d, tag, b, pos, m.Part)
 		case 13<<3 | codec.WireStartGroup: // single
-			m.Single, pos = codec.ReadGroup(d, tag, b, pos, m.Single)
+			if m.Single == nil {
+				m.Single = codec.New[Old_Single](d)
+			}
+			pos = d.ReadGroup(m.Single, tag, b, pos)
 		case 14<<3 | codec.WireBytes: // packed
 			m.Packed, pos = codec.ReadPackedVarint(d, b, pos, m.Packed)
 		case 14<<3 | codec.WireVarint: // packed
@@ -467,7 +473,10 @@ func (m *Old) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Old_Inoneof](d)
 				m.Kind = x
 			}
-			x.Inoneof, pos = codec.ReadGroup(d, tag, b, pos, x.Inoneof)
+			if x.Inoneof == nil {
+				x.Inoneof = codec.New[Old_InOneof](d)
+			}
+			pos = d.ReadGroup(x.Inoneof, tag, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -668,7 +677,10 @@ func (m *Old_Part) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Old_Part) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Old_Part) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Old_Part) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -788,7 +800,10 @@ func (m *Old_Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Old_Single) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Old_Single) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Old_Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -798,7 +813,10 @@ func (m *Old_Single) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // old
-			m.Old, pos = codec.ReadMessage(d, b, pos, m.Old)
+			if m.Old == nil {
+				m.Old = codec.New[Old](d)
+			}
+			pos = d.ReadMessage(m.Old, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -897,7 +915,10 @@ func (m *Old_InOneof) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Old_InOneof) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Old_InOneof) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Old_InOneof) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -998,7 +1019,10 @@ func (m *Old_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Old_Inner) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Old_Inner) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Old_Inner) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1111,7 +1135,10 @@ func (m *Grouped) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Grouped) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Grouped) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Grouped) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1196,7 +1223,10 @@ func (m *Set) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Set) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Set) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Set) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1289,7 +1319,10 @@ func (m *InSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *InSet) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *InSet) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *InSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

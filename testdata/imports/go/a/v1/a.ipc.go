@@ -132,7 +132,10 @@ func (m *A) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *A) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *A) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *A) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -141,14 +144,20 @@ func (m *A) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // b
-			m.B, pos = codec.ReadMessage(d, b, pos, m.B)
+			if m.B == nil {
+				m.B = codec.New[v1.B](d)
+			}
+			pos = d.ReadMessage(m.B, b, pos)
 		case 2<<3 | codec.WireVarint: // level
 			v, end := codec.ReadVarint(b, pos)
 			m.Level, pos = v1.Level(v), end
 		case 3<<3 | codec.WireBytes: // more
 			m.More, pos = codec.ReadMap[codec.String, codec.Sub[v1.B, *v1.B]](d, b, pos, m.More)
 		case 4<<3 | codec.WireBytes: // c
-			m.C, pos = codec.ReadMessage(d, b, pos, m.C)
+			if m.C == nil {
+				m.C = codec.New[contextpb.C](d)
+			}
+			pos = d.ReadMessage(m.C, b, pos)
 		case 5<<3 | codec.WireBytes: // kinds
 			m.Kinds, pos = codec.ReadPackedVarint(d, b, pos, m.Kinds)
 		case 5<<3 | codec.WireVarint: // kinds

@@ -68,7 +68,10 @@ func (m *Second) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Second) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Second) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Second) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -77,7 +80,10 @@ func (m *Second) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a
-			m.A, pos = codec.ReadMessage(d, b, pos, m.A)
+			if m.A == nil {
+				m.A = codec.New[A](d)
+			}
+			pos = d.ReadMessage(m.A, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

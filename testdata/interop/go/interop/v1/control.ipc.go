@@ -90,7 +90,10 @@ func (m *ServeRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ServeRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ServeRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ServeRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -101,7 +104,10 @@ func (m *ServeRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[Options](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -206,7 +212,10 @@ func (m *ServeResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ServeResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ServeResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ServeResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -217,7 +226,10 @@ func (m *ServeResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // failure
-			m.Failure, pos = codec.ReadMessage(d, b, pos, m.Failure)
+			if m.Failure == nil {
+				m.Failure = codec.New[NoSession](d)
+			}
+			pos = d.ReadMessage(m.Failure, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -290,7 +302,10 @@ func (m *StopRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *StopRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *StopRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *StopRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -399,7 +414,10 @@ func (m *DialRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *DialRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *DialRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DialRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -410,7 +428,10 @@ func (m *DialRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // address
 			m.Address, pos = d.ReadString(b, pos)
 		case 2<<3 | codec.WireBytes: // options
-			m.Options, pos = codec.ReadMessage(d, b, pos, m.Options)
+			if m.Options == nil {
+				m.Options = codec.New[Options](d)
+			}
+			pos = d.ReadMessage(m.Options, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -515,7 +536,10 @@ func (m *DialResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *DialResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *DialResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DialResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -526,7 +550,10 @@ func (m *DialResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireVarint: // session
 			m.Session, pos = codec.ReadVarint(b, pos)
 		case 2<<3 | codec.WireBytes: // failure
-			m.Failure, pos = codec.ReadMessage(d, b, pos, m.Failure)
+			if m.Failure == nil {
+				m.Failure = codec.New[NoSession](d)
+			}
+			pos = d.ReadMessage(m.Failure, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -716,7 +743,10 @@ func (m *Options) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Options) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Options) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Options) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -853,7 +883,10 @@ func (m *NoSession) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *NoSession) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *NoSession) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NoSession) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -953,7 +986,10 @@ func (m *ShutdownRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ShutdownRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ShutdownRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ShutdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1049,7 +1085,10 @@ func (m *CloseRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CloseRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CloseRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CloseRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1304,7 +1343,10 @@ func (m *CallRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CallRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CallRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CallRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1549,7 +1591,10 @@ func (m *CallResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CallResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CallResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CallResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1570,9 +1615,15 @@ func (m *CallResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.NotExecuted, pos = v != 0, end
 		case 6<<3 | codec.WireBytes: // refused
-			m.Refused, pos = codec.ReadMessage(d, b, pos, m.Refused)
+			if m.Refused == nil {
+				m.Refused = codec.New[Refused](d)
+			}
+			pos = d.ReadMessage(m.Refused, b, pos)
 		case 7<<3 | codec.WireBytes: // busy
-			m.Busy, pos = codec.ReadMessage(d, b, pos, m.Busy)
+			if m.Busy == nil {
+				m.Busy = codec.New[Busy](d)
+			}
+			pos = d.ReadMessage(m.Busy, b, pos)
 		case 8<<3 | codec.WireBytes: // trailers
 			m.Trailers, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Trailers)
 		default:
@@ -1672,7 +1723,10 @@ func (m *CancelRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *CancelRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *CancelRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CancelRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1768,7 +1822,10 @@ func (m *OpenRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *OpenRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *OpenRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *OpenRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1864,7 +1921,10 @@ func (m *ProgressRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ProgressRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ProgressRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ProgressRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1977,7 +2037,10 @@ func (m *ProgressResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *ProgressResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *ProgressResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ProgressResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2144,7 +2207,10 @@ func (m *Observation) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Observation) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Observation) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Observation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2162,7 +2228,10 @@ func (m *Observation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Observation_Ended](d)
 				m.What = x
 			}
-			x.Ended, pos = codec.ReadMessage(d, b, pos, x.Ended)
+			if x.Ended == nil {
+				x.Ended = codec.New[Ended](d)
+			}
+			pos = d.ReadMessage(x.Ended, b, pos)
 		case 3<<3 | codec.WireBytes: // told
 			x := codec.New[Observation_Told](d)
 			x.Told, pos = d.ReadPresentBytes(b, pos)
@@ -2177,7 +2246,10 @@ func (m *Observation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Observation_HandlerEnded](d)
 				m.What = x
 			}
-			x.HandlerEnded, pos = codec.ReadMessage(d, b, pos, x.HandlerEnded)
+			if x.HandlerEnded == nil {
+				x.HandlerEnded = codec.New[HandlerEnded](d)
+			}
+			pos = d.ReadMessage(x.HandlerEnded, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -2364,7 +2436,10 @@ func (m *Ended) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Ended) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Ended) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Ended) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -2480,7 +2555,10 @@ func (m *HandlerEnded) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *HandlerEnded) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *HandlerEnded) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *HandlerEnded) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

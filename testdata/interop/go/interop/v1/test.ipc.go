@@ -278,7 +278,10 @@ func (m *Request) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Request) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Request) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Request) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -292,9 +295,15 @@ func (m *Request) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 2<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
 		case 3<<3 | codec.WireBytes: // everything
-			m.Everything, pos = codec.ReadMessage(d, b, pos, m.Everything)
+			if m.Everything == nil {
+				m.Everything = codec.New[Everything](d)
+			}
+			pos = d.ReadMessage(m.Everything, b, pos)
 		case 4<<3 | codec.WireBytes: // failure
-			m.Failure, pos = codec.ReadMessage(d, b, pos, m.Failure)
+			if m.Failure == nil {
+				m.Failure = codec.New[Failure](d)
+			}
+			pos = d.ReadMessage(m.Failure, b, pos)
 		case 5<<3 | codec.WireBytes: // trailers
 			m.Trailers, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Trailers)
 		case 6<<3 | codec.WireBytes: // name
@@ -457,7 +466,10 @@ func (m *Response) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Response) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Response) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Response) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -468,7 +480,10 @@ func (m *Response) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 1<<3 | codec.WireBytes: // data
 			m.Data, pos = d.ReadBytes(b, pos)
 		case 2<<3 | codec.WireBytes: // everything
-			m.Everything, pos = codec.ReadMessage(d, b, pos, m.Everything)
+			if m.Everything == nil {
+				m.Everything = codec.New[Everything](d)
+			}
+			pos = d.ReadMessage(m.Everything, b, pos)
 		case 3<<3 | codec.WireBytes: // metadata
 			m.Metadata, pos = codec.ReadMap[codec.String, codec.Bytes](d, b, pos, m.Metadata)
 		case 4<<3 | codec.WireVarint: // count
@@ -615,7 +630,10 @@ func (m *Failure) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Failure) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Failure) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Failure) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -629,9 +647,15 @@ func (m *Failure) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		case 2<<3 | codec.WireBytes: // message
 			m.Message, pos = d.ReadString(b, pos)
 		case 3<<3 | codec.WireBytes: // refused
-			m.Refused, pos = codec.ReadMessage(d, b, pos, m.Refused)
+			if m.Refused == nil {
+				m.Refused = codec.New[Refused](d)
+			}
+			pos = d.ReadMessage(m.Refused, b, pos)
 		case 4<<3 | codec.WireBytes: // busy
-			m.Busy, pos = codec.ReadMessage(d, b, pos, m.Busy)
+			if m.Busy == nil {
+				m.Busy = codec.New[Busy](d)
+			}
+			pos = d.ReadMessage(m.Busy, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
@@ -740,7 +764,10 @@ func (m *Refused) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Refused) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Refused) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Refused) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -829,7 +856,10 @@ func (m *Busy) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Busy) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Busy) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Busy) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1540,7 +1570,10 @@ func (m *Everything) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Everything) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Everything) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Everything) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -1588,7 +1621,10 @@ func (m *Everything) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 			v, end := codec.ReadVarint(b, pos)
 			m.FColor, pos = Color(v), end
 		case 17<<3 | codec.WireBytes: // f_message
-			m.FMessage, pos = codec.ReadMessage(d, b, pos, m.FMessage)
+			if m.FMessage == nil {
+				m.FMessage = codec.New[Everything](d)
+			}
+			pos = d.ReadMessage(m.FMessage, b, pos)
 		case 21<<3 | codec.WireVarint: // o_int32
 			v, end := codec.ReadVarint(b, pos)
 			m.OInt32, pos = d.NewInt32(int32(v)), end
@@ -1649,24 +1685,45 @@ func (m *Everything) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 				x = codec.New[Everything_CMessage](d)
 				m.Choice = x
 			}
-			x.CMessage, pos = codec.ReadMessage(d, b, pos, x.CMessage)
+			if x.CMessage == nil {
+				x.CMessage = codec.New[Everything](d)
+			}
+			pos = d.ReadMessage(x.CMessage, b, pos)
 		case 54<<3 | codec.WireBytes: // c_empty
 			x, ok := m.Choice.(*Everything_CEmpty)
 			if !ok {
 				x = codec.New[Everything_CEmpty](d)
 				m.Choice = x
 			}
-			x.CEmpty, pos = codec.ReadMessage(d, b, pos, x.CEmpty)
+			if x.CEmpty == nil {
+				x.CEmpty = codec.New[wkt.Empty](d)
+			}
+			pos = d.ReadMessage(x.CEmpty, b, pos)
 		case 61<<3 | codec.WireBytes: // w_timestamp
-			m.WTimestamp, pos = codec.ReadMessage(d, b, pos, m.WTimestamp)
+			if m.WTimestamp == nil {
+				m.WTimestamp = codec.New[wkt.Timestamp](d)
+			}
+			pos = d.ReadMessage(m.WTimestamp, b, pos)
 		case 62<<3 | codec.WireBytes: // w_duration
-			m.WDuration, pos = codec.ReadMessage(d, b, pos, m.WDuration)
+			if m.WDuration == nil {
+				m.WDuration = codec.New[wkt.Duration](d)
+			}
+			pos = d.ReadMessage(m.WDuration, b, pos)
 		case 63<<3 | codec.WireBytes: // w_any
-			m.WAny, pos = codec.ReadMessage(d, b, pos, m.WAny)
+			if m.WAny == nil {
+				m.WAny = codec.New[wkt.Any](d)
+			}
+			pos = d.ReadMessage(m.WAny, b, pos)
 		case 64<<3 | codec.WireBytes: // w_struct
-			m.WStruct, pos = codec.ReadMessage(d, b, pos, m.WStruct)
+			if m.WStruct == nil {
+				m.WStruct = codec.New[wkt.Struct](d)
+			}
+			pos = d.ReadMessage(m.WStruct, b, pos)
 		case 65<<3 | codec.WireBytes: // w_string
-			m.WString, pos = codec.ReadMessage(d, b, pos, m.WString)
+			if m.WString == nil {
+				m.WString = codec.New[wkt.StringValue](d)
+			}
+			pos = d.ReadMessage(m.WString, b, pos)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}

@@ -55,7 +55,10 @@ func (m *Request) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Request) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Request) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Request) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -132,7 +135,10 @@ func (m *Response) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Response) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Response) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Response) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -242,7 +248,10 @@ func (m *Failed) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Failed) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Failed) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Failed) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -325,7 +334,10 @@ func (m *Worse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Worse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Worse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Worse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -421,7 +433,10 @@ func (m *Worse_Reason) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Worse_Reason) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Worse_Reason) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Worse_Reason) DecodeFields(d *codec.Decoder, b []byte, pos int) int {

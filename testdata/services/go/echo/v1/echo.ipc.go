@@ -86,7 +86,10 @@ func (m *SayRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *SayRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *SayRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SayRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -186,7 +189,10 @@ func (m *SayResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *SayResponse) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *SayResponse) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SayResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -285,7 +291,10 @@ func (m *TooLong) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *TooLong) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *TooLong) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
