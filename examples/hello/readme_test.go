@@ -30,6 +30,8 @@ type newcomer struct {
 	env  []string // with a PATH on which the generator will be
 	last string   // what the last command printed
 	node bool     // Node is there, and what the TypeScript needs
+	// python says that Python is there, and what its runtime needs.
+	python bool
 
 	fragments int
 }
@@ -44,9 +46,9 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &newcomer{T: t, home: t.TempDir(), node: hasNode(t)}
+	n := &newcomer{T: t, home: t.TempDir(), node: hasNode(t), python: hasPython(t)}
 	n.env = append(os.Environ(), "PATH="+n.home+string(os.PathListSeparator)+os.Getenv("PATH"))
-	does := map[string]func(string){"sh": n.run, "proto": n.write, "go": n.write, "ts": n.write, "text": n.compare}
+	does := map[string]func(string){"sh": n.run, "proto": n.write, "go": n.write, "ts": n.write, "py": n.write, "text": n.compare}
 	for _, block := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
 		do, ok := does[block[1]]
 		if !ok {
@@ -76,6 +78,27 @@ func hasNode(t *testing.T) bool {
 	return false
 }
 
+// hasPython says whether the Python of README.md can be run, which IPCGEN_INTEROP may demand.
+func hasPython(t *testing.T) bool {
+	out, err := exec.Command(interpreter(), "-c", "import sys; assert sys.version_info >= (3, 11); import google.protobuf").CombinedOutput()
+	if err == nil {
+		return true
+	}
+	if slices.Contains(strings.Split(os.Getenv("IPCGEN_INTEROP"), ","), "python") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("the Python is left out, which needs Python 3.11 with the package protobuf; IPCGEN_PYTHON may name the interpreter: %v", err)
+	return false
+}
+
+// interpreter is Python's.
+func interpreter() string {
+	if p := os.Getenv("IPCGEN_PYTHON"); p != "" {
+		return p
+	}
+	return "python3"
+}
+
 // instead is what is done for commands that would download this very project, or what is there already.
 var instead = strings.NewReplacer(
 	"npm init -y && npm pkg set type=module", `echo '{"type": "module"}' > package.json`,
@@ -83,6 +106,8 @@ var instead = strings.NewReplacer(
 		ln -s "$ROOT/runtime/typescript/node_modules/@bufbuild" node_modules`,
 	"npm install --save-dev typescript @types/node@20", `ln -s "$ROOT/runtime/typescript/node_modules/@types" node_modules`,
 	"npx tsc", `node "$ROOT/runtime/typescript/node_modules/typescript/bin/tsc"`,
+	"python3 -m venv .venv && .venv/bin/pip install ipcgen", `mkdir -p .venv/bin && printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -B "$@"\n' \
+		"$ROOT/runtime/python/src" "$PYTHON" > .venv/bin/python && chmod +x .venv/bin/python`,
 	"go install github.com/ipcgen/ipcgen/cmd/ipcgen@latest", `go build -C "$ROOT" -o "$HOME_OF_TEST/ipcgen" ./cmd/ipcgen`,
 	"go get github.com/ipcgen/ipcgen@latest", `go work init . "$ROOT"`,
 )
@@ -104,14 +129,14 @@ func (n *newcomer) command(name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(n.Context(), name, args...)
 	cmd.Dir = n.dir()
-	cmd.Env = append(n.env, "ROOT="+absolute, "HOME_OF_TEST="+n.home)
+	cmd.Env = append(n.env, "ROOT="+absolute, "HOME_OF_TEST="+n.home, "PYTHON="+interpreter())
 	return cmd
 }
 
 // run gives commands to a shell.
 func (n *newcomer) run(script string) {
 	n.Helper()
-	if !n.node && regexp.MustCompile(`(?m)^(npm|npx) `).MatchString(script) {
+	if !n.node && regexp.MustCompile(`(?m)^(npm|npx) `).MatchString(script) || !n.python && strings.Contains(script, ".venv/bin/") {
 		n.last = ""
 		return
 	}
@@ -128,7 +153,7 @@ func (n *newcomer) run(script string) {
 // compare checks what the last command printed.
 func (n *newcomer) compare(want string) {
 	n.Helper()
-	if n.last == "" && !n.node {
+	if n.last == "" && (!n.node || !n.python) {
 		return
 	}
 	if n.last != want {
@@ -136,29 +161,41 @@ func (n *newcomer) compare(want string) {
 	}
 }
 
-// fragment is a file for a block that is not one.
+// fragment is a file for a block that is not one. It imports what the block uses.
 const fragment = `package fragments
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
-	"example.com/greet/greetv1"
-	"github.com/ipcgen/ipcgen/runtime/ipc"
+%s	"example.com/greet/greetv1"
 )
 
-func _(ctx context.Context, client *greetv1.GreeterClient) {
-%s}
+func _(ctx context.Context, client *greetv1.GreeterClient, req *greetv1.GreetRequest) {
+%s	_ = err
+}
 `
+
+// imports are what fragments may use, by the names that they have there.
+var imports = []struct{ name, path string }{
+	{"context", "context"}, {"errors", "errors"}, {"fmt", "fmt"},
+	{"ipc", "github.com/ipcgen/ipcgen/runtime/ipc"}, {"protobuf", "github.com/ipcgen/ipcgen/runtime/protobuf"},
+}
+
+func fragmentOf(block string) string {
+	used := ""
+	for _, i := range imports {
+		if strings.Contains(fragment+block, i.name+".") {
+			used += fmt.Sprintf("\t%q\n", i.path)
+		}
+	}
+	return fmt.Sprintf(fragment, used, block)
+}
 
 // write makes the file that the first line of a block names, or one around a block that names none.
 func (n *newcomer) write(block string) {
 	n.Helper()
-	name, named := strings.CutPrefix(block[:strings.Index(block, "\n")], "// ")
+	name, named := strings.CutPrefix(strings.Replace(block[:strings.Index(block, "\n")], "# ", "// ", 1), "// ")
 	if !named {
 		n.fragments++
-		name, block = fmt.Sprintf("fragments/%d.go", n.fragments), fmt.Sprintf(fragment, block)
+		name, block = fmt.Sprintf("fragments/%d.go", n.fragments), fragmentOf(block)
 	}
 	path := filepath.Join(n.dir(), name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
