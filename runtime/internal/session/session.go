@@ -81,9 +81,8 @@ type Session struct {
 	alarm   *time.Timer // rings when a call's deadline passes
 	alarmAt int64       // of nanos; 0: not set
 	// Calls of the peer.
-	remote    []remoteSlot
-	running   int
-	scratches [][]byte // to encode answers in
+	remote  []remoteSlot
+	running int
 	// Draining.
 	leaving     bool // this side sent GOAWAY
 	peerLeaving bool
