@@ -50,11 +50,13 @@ func TestMain(m *testing.M) {
 }
 
 var servers = map[string]func(address string, ready func()) error{
-	"floor":  serveFloor,
-	"bytes":  serveBytes,
-	"ipcgen": serveIPC,
-	"grpc":   serveGRPC,
-	"shmipc": serveShmipc,
+	"floor":   serveFloor,
+	"bytes":   serveBytes,
+	"ipcgen":  serveIPC,
+	"parking": serveParking,
+	"grpc":    serveGRPC,
+	"shmipc":  serveShmipc,
+	"busy":    beBusy,
 }
 
 // start starts a server of a kind and returns its address and its process.
@@ -198,6 +200,49 @@ func median(d []time.Duration) time.Duration {
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+// beBusy uses a processor, for as long as its parent lives.
+func beBusy(_ string, ready func()) error {
+	ready()
+	for {
+	}
+}
+
+// BenchmarkNeighbours has one caller of 32 bytes in shared memory, while 8 other processes use all the processor time that
+// they get: once as by default, once with both sides parking at once in place of spinning. It reports medians and 99th
+// percentiles in microseconds.
+func BenchmarkNeighbours(b *testing.B) {
+	dir := b.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	start(b, "ipcgen", "unix:"+at("spinning"))
+	start(b, "parking", "unix:"+at("parking"))
+	spinning := dialIPC(b, "shm:"+at("spinning"))
+	parking := dialWith(b, &ipc.Endpoint{Spin: -1}, "shm:"+at("parking"))
+	for range 8 {
+		start(b, "busy", "")
+	}
+	req := &echov1.SayRequest{Text: textOf(32)}
+	var times [2][]time.Duration
+	for b.Loop() {
+		for i, c := range []*echov1.EchoClient{spinning, parking} {
+			for range 100 {
+				t := time.Now()
+				if _, err := c.Say(context.Background(), req); err != nil {
+					b.Fatal(err)
+				}
+				times[i] = append(times[i], time.Since(t))
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	var p99 [2]float64
+	for i, name := range []string{"spinning", "parking"} {
+		b.ReportMetric(micros(median(times[i])), name+"-p50-µs")
+		p99[i] = micros(times[i][len(times[i])*99/100])
+		b.ReportMetric(p99[i], name+"-p99-µs")
+	}
+	b.ReportMetric(p99[0]/p99[1], "p99-spinning/parking")
+}
 
 // BenchmarkCallers has 64 callers of 32 bytes on one connection. It reports thousands of calls a second, the processor time
 // of a call in both processes together, and ratios of calls a second.

@@ -35,7 +35,17 @@ func (echo) Join(_ context.Context, in iter.Seq2[*echov1.SayRequest, error]) (*e
 }
 
 func serveIPC(address string, ready func()) error {
-	l, err := (&ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(echo{})}}).Listen(context.Background(), address)
+	return serveWith(&ipc.Endpoint{}, address, ready)
+}
+
+// serveParking is serveIPC without spinning.
+func serveParking(address string, ready func()) error {
+	return serveWith(&ipc.Endpoint{Spin: -1}, address, ready)
+}
+
+func serveWith(e *ipc.Endpoint, address string, ready func()) error {
+	e.Services = []ipc.Service{echov1.NewEchoService(echo{})}
+	l, err := e.Listen(context.Background(), address)
 	if err != nil {
 		return err
 	}
@@ -44,7 +54,11 @@ func serveIPC(address string, ready func()) error {
 }
 
 func dialIPC(b *testing.B, address string) *echov1.EchoClient {
-	conn, err := ipc.Dial(context.Background(), address)
+	return dialWith(b, &ipc.Endpoint{}, address)
+}
+
+func dialWith(b *testing.B, e *ipc.Endpoint, address string) *echov1.EchoClient {
+	conn, err := e.Dial(context.Background(), address)
 	if err != nil {
 		b.Fatal(err)
 	}
