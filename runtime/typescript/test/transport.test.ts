@@ -106,10 +106,12 @@ test("a unix socket is its user's alone, and gone with its server", async () => 
 
 test("whoever may open a socket besides its user, its peers are not known to be that", async () => {
   const path = newPath();
-  await using server = await serve(`unix:${path}`, [echo()], options);
+  const accepted = gate<Conn>();
+  await using server = await serve(`unix:${path}`, [echo()], { ...options, connected: accepted.open });
   chmodSync(path, 0o666);
   await using conn = await dial(`unix:${path}`);
   assert.ok(!conn.peer.sameUser);
+  assert.ok(!(await accepted.opened).peer.sameUser);
   conn.close();
   await server.shutdown();
 });

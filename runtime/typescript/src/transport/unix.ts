@@ -115,7 +115,7 @@ async function listenIn(hidden: string, path: string, address: string, accept: (
   if (excess > 0) {
     throw new Error(`the directory's path is ${excess} bytes too long for a socket to be made in it: use a shorter one`);
   }
-  const server = createServer({ pauseOnConnect: true }, (socket) => accept(new StreamTransport(socket, socket, { address, sameUser: true })));
+  const server = createServer({ pauseOnConnect: true }, (socket) => accept(new StreamTransport(socket, socket, { address, sameUser: onlyMine(path) })));
   await listening(server, { path: born });
   let mine: Stats;
   try {
