@@ -1,7 +1,7 @@
 // What both programs do with their command line, and how they measure: README.md of the folder above.
 
 /** Calls before the first that is measured. */
-const warmUp = 300;
+const warmUp = 2000;
 
 /** What to do, the address, how often, and the bytes of a message. */
 export const [what, address, count, size] = ((): [string, string, number, number] => {

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 
-WARM_UP = 300
+WARM_UP = 2000
 """Calls before the first that is measured."""
 
 Call = Callable[[], None]
