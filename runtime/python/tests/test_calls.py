@@ -293,3 +293,14 @@ async def test_closing_fails_calls() -> None:
         with pytest.raises(RpcError) as refused:
             await client.say(request("x"))
         assert refused.value.not_executed
+
+
+async def test_large_responses_take_turns() -> None:
+    """Where there is room for one of several large responses only, each comes in its turn."""
+    limits = ipcgen.Limits(max_message=40_000, assembly=40_000, window=16_384, max_frame=4096)
+    async with ipcgen.local(Echo(), limits=limits) as conn:
+        client, text = EchoClient(conn), "x" * 39_000
+        for _ in range(10):
+            answers = await asyncio.gather(*(client.say(request(text)) for _ in range(16)))
+            assert all(a.text == text for a in answers)
+        assert conn._session.reserved == 0

@@ -261,8 +261,8 @@ class Connection:
 
     # Calls of this side.
 
-    async def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> Call:
-        """Do a whole call of one request; return it when it is over and has gone well."""
+    async def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> list[bytes]:
+        """Do a whole call of one request; return what it was answered when it is over and has gone well."""
         data = method.encode(request, method.request, self._session)
         call = await self._open(method, data, True, options)
         try:
@@ -275,9 +275,12 @@ class Connection:
                 self._abandon(call)
         if "trailers" in options:
             options["trailers"].update(call.trailers)
+        answer = self._session.responses(call)
+        if self._session.wants_write:
+            self._flush_soon()
         if call.failure is not None:
             raise method.error(call.failure)
-        return call
+        return answer
 
     async def _oneway(self, method: Method[Any, Any], request: Message, options: CallOptions) -> None:
         """Send a call that nobody waits for; return when it is queued."""
@@ -386,7 +389,7 @@ class Connection:
         while True:
             data = stream.take()
             if data is not None:
-                if stream.listed:
+                if self._session.wants_write:  # the credit for it, or for a large message that waited for its room
                     self._flush_soon()
                 return data
             if stream.over or stream.peer_end or self._session.ended is not None:

@@ -483,6 +483,13 @@ class Session:
             call.finish()
         self._wake_stream(call)
 
+    def responses(self, call: Call) -> list[bytes]:
+        """Take all that came for a call that is over. Its room is for others, also where the call has failed."""
+        taken = []
+        while (data := call.take()) is not None:
+            taken.append(data)
+        return taken
+
     def _wake_stream(self, stream: Stream) -> None:
         if stream.receiver is not None:
             self.driver.wake(stream.receiver)

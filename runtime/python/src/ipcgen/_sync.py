@@ -310,8 +310,8 @@ class SyncConnection:
 
     # Calls.
 
-    def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> Call:
-        """Do a whole call of one request; return it when it is over and has gone well."""
+    def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> list[bytes]:
+        """Do a whole call of one request; return what it was answered when it is over and has gone well."""
         data = method.encode(request, method.request, self._session)
         with self._lock:
             call = self._open(method, data, True, options)
@@ -324,9 +324,12 @@ class SyncConnection:
                     self._abandon(call)
             if "trailers" in options:
                 options["trailers"].update(call.trailers)
+            answer = self._session.responses(call)
+            if self._session.wants_write:
+                self._push()
             if call.failure is not None:
                 raise method.error(call.failure)
-            return call
+            return answer
 
     def _oneway(self, method: Method[Any, Any], request: Message, options: CallOptions) -> None:
         """Send a call that nobody waits for; return when it is queued."""
@@ -561,7 +564,7 @@ class SyncStream(Generic[Req, Res]):
                 if data is None:
                     conn._wait(lambda: bool(call.items) or call.over, call.deadline, call, "receiver")
                     data = call.take()
-                if call.listed:
+                if conn._session.wants_write:  # the credit for it, or for a large message that waited for its room
                     conn._push()
                 if data is not None:
                     return self._method.decode_response(data)

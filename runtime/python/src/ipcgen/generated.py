@@ -14,7 +14,7 @@ from ._connection import Connection
 from ._errors import Code, rpc_error
 from ._method import CallOptions, Method
 from ._service import Requests, Service, one_request, send_responses
-from ._session import Call, Incoming
+from ._session import Incoming
 from ._streams import BidiStream, ResponseStream, no_response, send_all
 from ._sync import SyncBidiStream, SyncConnection, SyncResponseStream
 
@@ -70,14 +70,13 @@ else:
     EnumType = type
 
 
-def one_response(method: Method[Any, Res], call: Call) -> Res:
+def one_response(method: Method[Any, Res], answer: list[bytes]) -> Res:
     """Return the response of a call of one request and one response that has gone well."""
-    data = call.take()
-    if data is None:
+    if not answer:
         raise method.named(no_response())
-    if call.items:
+    if len(answer) > 1:
         raise method.named(rpc_error(Code.INTERNAL, "the peer answered a call of one response with several"))
-    return method.decode_response(data)
+    return method.decode_response(answer[0])
 
 
 class UnaryMethod(Method[Req, Res]):
