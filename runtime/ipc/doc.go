@@ -1,5 +1,5 @@
-// Package ipc is the runtime of code that ipcgen generates: typed calls between processes over unix sockets, TCP, TLS
-// and pipes, with no daemon between them.
+// Package ipc is the runtime of code that ipcgen generates: typed calls between processes over unix sockets, shared
+// memory, TCP, TLS and pipes, with no daemon between them.
 //
 // A program that offers a service implements the generated interface and serves it:
 //

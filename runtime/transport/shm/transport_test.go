@@ -3,10 +3,13 @@
 package shm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +22,20 @@ import (
 
 func TestMain(m *testing.M) {
 	shm.Calibrate() // else the first test would be blamed for the descriptors of measuring
-	transporttest.Main(m, map[string]transporttest.Role{})
+	transporttest.Main(m, map[string]transporttest.Role{"echo": echo})
+}
+
+// echo sends back what comes over the socket at path, until nothing comes any more.
+func echo(path string) (any, error) {
+	c, err := socket.DialUnix(context.Background(), path)
+	if err == nil {
+		c, err = move(c, 0, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	go io.Copy(c, c)
+	return c, nil
 }
 
 // move moves a connection into shared memory, as a session does, with the default ring of another user.
@@ -80,5 +96,66 @@ func TestTransport(t *testing.T) {
 				Dialed: self, Accepted: self,
 			})
 		})
+	}
+}
+
+// TestProcesses: what another process sends back is what was sent; and when it is killed, what it had sent is read first.
+func TestProcesses(t *testing.T) {
+	transporttest.CheckLeaks(t)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := socket.ListenUnix(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	child := transporttest.Start(t, "echo", path, nil)
+	sock, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := move(sock, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if said := child.Said(t); said != transporttest.Well {
+		t.Fatal(said)
+	}
+	data := make([]byte, 1<<20)
+	for i := range data {
+		data[i] = byte(i) ^ byte(i>>8) ^ byte(i>>16)
+	}
+	for _, size := range []int{1, 31, 4096, 100_001, 1 << 20} {
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := c.Write(data[:size])
+			wrote <- err
+		}()
+		got := make([]byte, size)
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data[:size]) {
+			t.Fatalf("%d bytes: other bytes came back, or %v", size, err)
+		}
+		if err := <-wrote; err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if _, err := c.Write(data[:10_000]); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err != nil {
+		t.Fatal(err)
+	}
+	child.Crash(t)
+	rest, err := io.ReadAll(c)
+	if err != nil || !bytes.HasPrefix(data[1:10_000], rest) {
+		t.Errorf("behind the first byte came %d that were sent or others, and %v", len(rest), err)
+	}
+	for err = nil; err == nil; {
+		_, err = c.Write(data)
+	}
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("writing to a dead peer: got %v, want EPIPE", err)
 	}
 }
