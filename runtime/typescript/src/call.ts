@@ -31,7 +31,7 @@ export interface CallEvents {
   /** The STATUS has come, or the call failed on this side; undefined is success. It is told once. */
   ended(f: Failure | undefined): void;
   /** The call has got its slot. */
-  opened?(): void;
+  opened?(call: Call): void;
   /** The message of a STATUS of a call that went well. Where it is not there, messages are left in the stream. */
   answer?(message: Buffer, whole: Buffer): void;
 }
@@ -76,7 +76,7 @@ export class Call {
 
   /** Tells that the call has a slot. */
   opened(): void {
-    this.events.opened?.();
+    this.events.opened?.(this);
   }
 
   /** Ends the call for its program. */

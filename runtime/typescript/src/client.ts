@@ -114,9 +114,10 @@ function decode(s: Session, m: Method, b: Buffer): Message {
 /** Sends a call that nobody waits for. It resolves when the call is queued. */
 function oneway(s: Session, m: Method, request: Init, options: CallOptions | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const o = { ...outgoing(m, request, options) };
-    // Once it is queued, nothing ends it but its STATUS.
-    s.start(o, { opened: resolve, ended: (f) => (f === undefined ? resolve() : reject(m.error(f))) });
+    s.start(outgoing(m, request, options), {
+      opened: (call) => call.end(undefined), // from now on nothing ends it but its STATUS
+      ended: (f) => (f === undefined ? resolve() : reject(m.error(f))),
+    });
   });
 }
 

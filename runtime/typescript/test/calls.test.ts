@@ -413,6 +413,27 @@ test("messages nest only so deep", async () => {
   assert.ok(err.code === Code.InvalidArgument && err.notExecuted);
 });
 
+test("a oneway call that is on its way is not cancelled by its signal or deadline", async () => {
+  const started = gate();
+  const open = gate();
+  const outcome = gate<boolean>();
+  await using conn = await to({
+    async note(_, context) {
+      const { signal } = context;
+      started.open();
+      await open.opened;
+      outcome.open(signal.aborted);
+    },
+  });
+  const controller = new AbortController();
+  await client(Echo, conn).note({ text: "" }, { signal: controller.signal });
+  await started.opened;
+  controller.abort();
+  await conn.ping();
+  open.open();
+  assert.equal(await outcome.opened, false);
+});
+
 test("two services of one name, and what is wrong with limits, are refused", async () => {
   await assert.rejects(local([echo(), echo()]), /the service echo.v1.Echo is there twice/);
   await assert.rejects(local([echo()], { limits: { calls: -1 } }), /limits.calls is -1: want a number above 0/);
