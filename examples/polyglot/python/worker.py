@@ -5,8 +5,9 @@ import statistics
 import sys
 from collections.abc import AsyncIterator
 
-import ipcgen
 from polyglot_ipc import DescribeRequest, LogRequest, Sample, StationClient, StatisticsService, Summary, UnknownSensor
+
+import ipcgen
 
 
 class Statistics(StatisticsService):

@@ -35,11 +35,7 @@ async def main() -> None:
         if what == "call":
             say = channel.unary_unary("/bench.v1.Bench/Echo", Payload.SerializeToString, Payload.FromString)
             request = Payload(data=bytes(size))
-
-            async def call() -> None:
-                await say(request)
-
-            await measure.async_calls(call, count)
+            await measure.async_calls(lambda: say(request), count)
             return
         download = channel.unary_stream("/bench.v1.Bench/Stream", StreamRequest.SerializeToString, Payload.FromString)
 

@@ -35,7 +35,7 @@ with grpc.insecure_channel(address) as channel:
     if what == "call":
         say = channel.unary_unary("/bench.v1.Bench/Echo", Payload.SerializeToString, Payload.FromString)
         request = Payload(data=bytes(size))
-        measure.calls(lambda: say(request) and None, count)
+        measure.calls(lambda: say(request), count)
     else:
         download = channel.unary_stream("/bench.v1.Bench/Stream", StreamRequest.SerializeToString, Payload.FromString)
         measure.stream((len(r.data) for r in download(StreamRequest(count=count, size=size))), count, size)

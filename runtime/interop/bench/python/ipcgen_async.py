@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-import ipcgen
 import measure
 from bench_ipc import BenchClient, BenchService, Payload, StreamRequest
+
+import ipcgen
 
 
 class Bench(BenchService):
@@ -28,11 +29,7 @@ async def main() -> None:
         client = BenchClient(conn)
         if what == "call":
             request = Payload(data=bytes(size))
-
-            async def call() -> None:
-                await client.echo(request)
-
-            await measure.async_calls(call, count)
+            await measure.async_calls(lambda: client.echo(request), count)
             return
 
         async def sizes() -> AsyncIterator[int]:

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 WARM_UP = 2000
 """Calls before the first that is measured."""
 
-Call = Callable[[], None]
-AsyncCall = Callable[[], Awaitable[None]]
+Call = Callable[[], object]
+AsyncCall = Callable[[], Awaitable[object]]
 
 
 def arguments() -> tuple[str, str, int, int]:
