@@ -23,6 +23,7 @@ import (
 	av1 "github.com/ipcgen/ipcgen/testdata/imports/go/a/v1"
 	bv1 "github.com/ipcgen/ipcgen/testdata/imports/go/b/v1"
 	context "github.com/ipcgen/ipcgen/testdata/imports/go/c"
+	"github.com/ipcgen/ipcgen/testdata/imports/go/d"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/nested"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/scalars"
 	"github.com/ipcgen/ipcgen/testdata/proto2/go/old"
@@ -90,6 +91,7 @@ func TestJSON(t *testing.T) {
 		{"unknown enum number", &nested.Tree_Inner{Kind: 99}, `{"kind":99}`},
 		{"enum of another file", &av1.A{Level: bv1.Level_LEVEL_HIGH, Kinds: []context.Kind{1, 0}, More: map[string]*bv1.B{"k": {Level: 1}}},
 			`{"level":"LEVEL_HIGH","more":{"k":{"level":"LEVEL_HIGH"}},"kinds":[1,"KIND_UNSPECIFIED"]}`},
+		{"enum of a file behind one that is not there", &d.D{Level: bv1.Level_LEVEL_HIGH}, `{"level":"LEVEL_HIGH"}`},
 		{"proto2", extended(), `{"name":"n","part":[{"n":1}],"[old.Old.nested]":"text","[old.inner]":{"id":"8"},"[old.number]":7,"[old.shades]":["BLUE"]}`},
 		{"message set", &old.Set{}, `{}`},
 		{"edition", &current.New{Needed: new(int32(0))}, `{"needed":0}`},
