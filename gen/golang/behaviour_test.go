@@ -402,7 +402,11 @@ func small(t testing.TB, desc protoreflect.MessageDescriptor, seed uint64) []byt
 func checkDecoding(t *testing.T, s *subject, b []byte) {
 	t.Helper()
 	m, theirs := s.fresh(), dynamicpb.NewMessage(s.desc)
-	err, want := m.Unmarshal(b), proto.UnmarshalOptions{RecursionLimit: 100}.Unmarshal(b, theirs)
+	err := m.Unmarshal(b)
+	want, panicked := decodeTheirs(b, theirs)
+	if panicked {
+		return
+	}
 	if (err == nil) != (want == nil) {
 		t.Fatalf("%x: got %v, protobuf says %v", b, err, want)
 	}
@@ -438,6 +442,13 @@ func checkDecoding(t *testing.T, s *subject, b []byte) {
 	if !reflect.ValueOf(m).MethodByName("Equal").Call([]reflect.Value{reflect.ValueOf(twin)})[0].Bool() {
 		t.Fatalf("%x: %v is not equal to what its bytes hold, %v", b, m, twin)
 	}
+}
+
+// decodeTheirs decodes b as protobuf's own library does, which panics where an entry of a map has its key twice, the second
+// with another wire type.
+func decodeTheirs(b []byte, m *dynamicpb.Message) (err error, panicked bool) {
+	defer func() { panicked = recover() != nil }()
+	return proto.UnmarshalOptions{RecursionLimit: 100}.Unmarshal(b, m), false
 }
 
 // FuzzDecode: whatever comes in is accepted or refused as protobuf's own library does, and means the same after a round
