@@ -271,15 +271,18 @@ func TestMemory(t *testing.T) {
 		m  codec.Message
 		in []byte
 	}{
-		"messages":         {new(nested.Tree), bytes.Repeat(field(3), 1000)},
-		"strings":          {new(scalars.Repeated), bytes.Repeat(field(14), 1000)},
-		"bytes":            {new(scalars.Repeated), bytes.Repeat(field(15), 1000)},
-		"packed varints":   {new(scalars.Repeated), field(6, make([]byte, 1000)...)},
-		"packed fixed":     {new(scalars.Repeated), field(10, make([]byte, 8000)...)},
-		"unpacked numbers": {new(scalars.Repeated), bytes.Repeat(varint(6, 1), 1000)},
-		"groups":           {new(current.New), bytes.Repeat(group(7, varint(4, 1)...), 1000)},
-		"one in another":   {new(nested.Tree), field(2, field(2, field(2, bytes.Repeat(field(3), 40)...)...)...)},
-		"a map":            {new(nested.Maps), bytes.Repeat(field(1), 1000)},
+		"messages":          {new(nested.Tree), bytes.Repeat(field(3), 1000)},
+		"strings":           {new(scalars.Repeated), bytes.Repeat(field(14), 1000)},
+		"bytes":             {new(scalars.Repeated), bytes.Repeat(field(15), 1000)},
+		"packed varints":    {new(scalars.Repeated), field(6, make([]byte, 1000)...)},
+		"packed fixed":      {new(scalars.Repeated), field(10, make([]byte, 8000)...)},
+		"unpacked numbers":  {new(scalars.Repeated), bytes.Repeat(varint(6, 1), 1000)},
+		"groups":            {new(current.New), bytes.Repeat(group(7, varint(4, 1)...), 1000)},
+		"one in another":    {new(nested.Tree), field(2, field(2, field(2, bytes.Repeat(field(3), 40)...)...)...)},
+		"a map":             {new(nested.Maps), bytes.Repeat(field(1), 1000)},
+		"a oneof's members": {new(nested.Choice), bytes.Repeat(field(2, 'x'), 1000)},
+		"one in a oneof":    {new(nested.Choice), field(5, field(2, field(2, bytes.Repeat(field(3), 40)...)...)...)},
+		"optionals":         {new(scalars.Optional), bytes.Repeat(varint(3, 1), 1000)},
 	} {
 		err := codec.Options{MaxMemory: limit}.Unmarshal(c.in, c.m)
 		if want := "more memory than the limit allows, which is 4096 bytes"; err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -383,6 +386,38 @@ func TestAppend(t *testing.T) {
 	b = make([]byte, 0, m.Size())
 	if n := testing.AllocsPerRun(100, func() { b, _ = m.MarshalAppend(b[:0]) }); n != 0 {
 		t.Errorf("into a buffer that is large enough: %v allocations, want none", n)
+	}
+}
+
+// TestAllocations wants decoding to take memory for many values at once, and little for a few.
+func TestAllocations(t *testing.T) {
+	batch := new(nested.Tree)
+	for i := range 1000 {
+		batch.Children = append(batch.Children, &nested.Tree{
+			Name:     fmt.Sprint("child ", i),
+			Left:     &nested.Tree{Name: "left"},
+			Children: []*nested.Tree{{}, {Name: "a child's child"}},
+		})
+	}
+	optional := &scalars.Optional{AnInt32: new(int32(1)), ABool: new(true), ADouble: new(2.0), AUint64: new(uint64(3))}
+	for name, c := range map[string]struct {
+		from, into codec.Message
+		most       float64
+	}{
+		"a batch":   {batch, new(nested.Tree), 40},
+		"strings":   {&nested.Tree{Name: "a", Left: &nested.Tree{Name: "b"}}, new(nested.Tree), 2},
+		"optionals": {optional, new(scalars.Optional), 1},
+		"numbers":   {&scalars.Singular{ADouble: 1, AnInt64: 2, ABool: true}, new(scalars.Singular), 0},
+	} {
+		in := encode(t, c.from)
+		got := testing.AllocsPerRun(20, func() {
+			if err := c.into.Unmarshal(in); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > c.most && !raceEnabled {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, c.most)
+		}
 	}
 }
 

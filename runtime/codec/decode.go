@@ -49,10 +49,8 @@ func (o Options) decode(b []byte, m Fields) error {
 
 // onStack returns p in such a way that what it points to may stay on the stack, though it is given to methods that the
 // compiler does not know. These are those of generated messages and of kinds: they use it during the call and keep it nowhere.
-func onStack[T any](p *T) *T {
-	address := uintptr(unsafe.Pointer(p))
-	return *(**T)(unsafe.Pointer(&address))
-}
+// To hide p in a number would be wrong, though shorter: where the stack moves, pointers are corrected and numbers are not.
+func onStack[T any](p *T) *T { return (*T)(same(unsafe.Pointer(p))) }
 
 // finish returns the error of a message whose fields have been read up to pos.
 func (d *Decoder) finish(m Fields, pos int) error {

@@ -44,7 +44,8 @@ func (s *slabs) put() {
 }
 
 const (
-	firstPiece = 1 << 10  // bytes
+	leastPiece = 32       // bytes, of which a message with some optional fields needs no second
+	firstPiece = 1 << 10  // bytes, of the first for elements of a list
 	maxPiece   = 32 << 10 // bytes
 	maxShared  = 1 << 10  // bytes of a list of numbers; a larger one has memory of its own
 )
@@ -52,7 +53,7 @@ const (
 // pieceLen returns how long the piece is to be from which n elements of a size are taken, when the one before had last. It
 // is not longer than the input can need, and believes in many only when there have been some.
 func (d *Decoder) pieceLen(n, last, size int) int {
-	likely := 2 * last
+	likely := max(2*last, leastPiece/size)
 	if d.ahead > 1 {
 		likely = min(n*d.ahead, max(4*last, firstPiece/size))
 	}
