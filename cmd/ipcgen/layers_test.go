@@ -38,6 +38,8 @@ var layers = []string{
 	// What uses them.
 	"cmd/internal/language",
 	"cmd/ipcgen cmd/protoc-gen-ipcgen",
+	"cmd/ipcbench/benchv1",
+	"cmd/ipcbench",
 	"examples/hello/hellov1",
 	"examples/hello",
 	"examples/polyglot/polyglotv1",
@@ -57,7 +59,7 @@ var doors = map[string][]string{
 	"github.com/bufbuild/protocompile": {"idl/load"},
 	"google.golang.org/protobuf":       {"idl/load", "cmd/protoc-gen-ipcgen", "runtime/protobuf"},
 	"github.com/dave/jennifer":         {"gen/golang"},
-	"github.com/urfave/cli/v2":         {"cmd/ipcgen"},
+	"github.com/urfave/cli/v2":         {"cmd/ipcgen", "cmd/ipcbench"},
 	"go.yaml.in/yaml/v3":               {"cmd/ipcgen"},
 	"go.uber.org/goleak":               {"runtime/transport/transporttest"},
 	"golang.org/x/sys":                 {"runtime/transport/pipe", "runtime/transport/shm", "runtime/transport/socket"},
