@@ -40,7 +40,8 @@ type TryWriter interface {
 // writes without letting go of what it guards.
 type MemoryWriter interface {
 	TryWriter
-	// Parked says that the other end sleeps: the next write has to wake it, which takes a system call.
+	// Parked says that the other end sleeps: the next write has to wake it, which takes a system call. Any goroutine may
+	// ask, also after Close.
 	Parked() bool
 }
 
