@@ -19,8 +19,16 @@ type imported struct {
 
 // importOf returns the statement that imports the module of a file.
 func (w *writer) importOf(f *idl.File, unused bool) imported {
-	from, to := w.modules[w.file], w.modules[f]
-	return imported{module: moduleOf(from, to), names: []string{path.Base(to.path)}, alias: w.alias(f), unused: unused}
+	return imported{module: packageOf(w.modules[w.file], w.modules[f]), names: []string{path.Base(w.modules[f].path)}, alias: w.alias(f), unused: unused}
+}
+
+// moduleOf returns the module of a file, as one says it behind "from".
+func (w *writer) moduleOf(f *idl.File) string {
+	from := packageOf(w.modules[w.file], w.modules[f])
+	if !strings.HasSuffix(from, ".") {
+		from += "."
+	}
+	return from + path.Base(w.modules[f].path)
 }
 
 // widest is how long a line that imports may be, for isort and ruff where nobody says otherwise.

@@ -32,9 +32,9 @@ type field struct {
 
 // An enum is a class of the stub. Its values are there, and beside it.
 type enum struct {
-	Name, Metaclass string
-	Doc             doc
-	Values          []*value
+	Name, Base, Metaclass string
+	Doc                   doc
+	Values                []*value
 }
 
 // A value is an enum's.
@@ -75,7 +75,7 @@ func deprecated(is bool, what string) string {
 // enum returns the class of an enum. A value that is called as a keyword has another name beside the enum where that is the
 // module's to give, and elsewhere none.
 func (w *writer) enum(e *idl.Enum) *enum {
-	v := &enum{Name: safe(e.Name), Metaclass: w.use("ipcgen.generated", "EnumType"),
+	v := &enum{Name: safe(e.Name), Base: w.use("builtins", "int"), Metaclass: w.use("ipcgen.generated", "EnumType"),
 		Doc: newDoc("", e.Comment, deprecated(e.Deprecated, "enum"))}
 	t := w.enumType(e)
 	for _, ev := range e.Values {

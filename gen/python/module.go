@@ -92,8 +92,8 @@ func mappedPackage(file string, mapping map[string]string) (string, bool) {
 	}
 }
 
-// moduleOf returns where a module is imported from, by one in the folder of from.
-func moduleOf(from, to module) string {
+// packageOf returns where a module is imported from, by one in the folder of from.
+func packageOf(from, to module) string {
 	if to.elsewhere != "" {
 		return to.elsewhere
 	}

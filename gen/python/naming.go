@@ -1,6 +1,7 @@
 package python
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -66,6 +67,9 @@ func (s *scope) within(m *idl.Message, wrong *diag.List) {
 	for _, f := range m.Fields {
 		member(f.Name)
 	}
+	for _, o := range m.Oneofs {
+		checkJSON(m, o, wrong)
+	}
 	for _, x := range m.Extensions {
 		nested("extension", x.Name, x.FullName, x.Pos)
 	}
@@ -79,6 +83,17 @@ func (s *scope) within(m *idl.Message, wrong *diag.List) {
 		if !inner.MapEntry {
 			nested("message", inner.Name, inner.FullName, inner.Pos)
 			s.within(inner, wrong)
+		}
+	}
+}
+
+// checkJSON refuses what protobuf's package does when the module is imported: a field that JSON calls as a oneof is called.
+func checkJSON(m *idl.Message, o *idl.Oneof, wrong *diag.List) {
+	for _, f := range m.Fields {
+		if f.JSONName == o.Name && f.Name != o.Name && m.File.Syntax != "proto2" {
+			d := wrong.Add(f.Pos, fmt.Sprintf("give the field another name for JSON: [json_name = %q]", f.Name),
+				"field %s is called %s in JSON, as the oneof %[2]s is: Python's protobuf package refuses that", f.FullName, f.JSONName)
+			d.See = append(d.See, diag.Note{Pos: o.Pos, Text: "the oneof"})
 		}
 	}
 }

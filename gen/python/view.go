@@ -20,6 +20,7 @@ type view struct {
 	FileDescriptor string   // its type
 	Aliases        []string // of classes whose names mean something else within classes
 	Names          []name
+	Reexports      []reexport
 	Enums          []*enum
 	Messages       []*message
 	Extensions     []*extension
@@ -28,6 +29,9 @@ type view struct {
 
 // A name is what the module calls something of the file.
 type name struct{ Python, Schema string }
+
+// A reexport is what a file that is imported publicly declares.
+type reexport struct{ Name, Module string }
 
 // A writer makes the view of a file.
 type writer struct {
@@ -39,6 +43,7 @@ type writer struct {
 	code, stub map[*idl.File]bool
 	typing     map[string][]string // names that the stub imports, by module
 	classes    map[string]string   // aliases of classes
+	public     []imported          // what the stub imports for others to find there
 }
 
 // view makes the view of a file.
@@ -59,11 +64,38 @@ func (p *program) view(f *idl.File) *view {
 	for _, s := range f.Services {
 		v.Services = append(v.Services, w.service(s))
 	}
+	v.Reexports = w.reexports()
 	for _, class := range sorted(w.classes) {
 		v.Aliases = append(v.Aliases, fmt.Sprintf("%s: %s = %s", w.classes[class], w.use("typing", "TypeAlias"), class))
 	}
 	v.Imports, v.StubImports = w.codeImports(), w.stubImports()
 	return v
+}
+
+// reexports returns what the files declare that the file imports publicly, except where it has the name itself.
+func (w *writer) reexports() []reexport {
+	var all []reexport
+	taken := make(map[string]bool)
+	var of func(f *idl.File)
+	of = func(f *idl.File) {
+		for _, i := range f.Imports {
+			if !i.Public {
+				continue
+			}
+			for _, n := range topNames(i.File) {
+				if taken[n.Python] || w.scope.top.Taken(n.Python) {
+					continue
+				}
+				taken[n.Python] = true
+				w.code[i.File] = true
+				all = append(all, reexport{n.Python, w.alias(i.File)})
+				w.public = append(w.public, imported{module: w.moduleOf(i.File), names: []string{n.Python}, alias: n.Python})
+			}
+			of(i.File)
+		}
+	}
+	of(w.file)
+	return all
 }
 
 // topNames returns what the module declares.
@@ -193,7 +225,7 @@ func (w *writer) stubImports() [][]string {
 	for f := range w.stub {
 		list = append(list, w.importOf(f, false))
 	}
-	return groups(list)
+	return groups(append(list, w.public...))
 }
 
 func sorted[V any](m map[string]V) []string {

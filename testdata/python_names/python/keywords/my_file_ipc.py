@@ -24,7 +24,8 @@ _FILE = _ipcgen.File(
     b"Mapping\x1a;\n\x0dIterableEntry\x12\x10\n\x03key\x18\x01 \x01(\x09R\x03key\x12\x14\n\x05value\x18\x02"
     b" \x01(\x05R\x05value:\x028\x01\"\x1c\n\x05State\x12\x09\n\x05None_\x10\x00\x12\x08\n\x04True\x10\x01"
     b"B\x07\n\x05whichB\x07\n\x05otherB\x0b\n\x09_property\"\x1d\n\x07Message\x12\x12\n\x04text\x18\x01 \x01"
-    b"(\x09R\x04text\"3\n\x04None\x12+\n\x05other\x18\x01 \x01(\x0b2\x15.keywords.other.OtherR\x05other*&\n"
+    b"(\x09R\x04text\"3\n\x04None\x12+\n\x05other\x18\x01 \x01(\x0b2\x15.keywords.other.OtherR\x05other\"+"
+    b"\n\x03int\x12\x12\n\x04flag\x18\x01 \x01(\x08R\x04flag\"\x10\n\x04bool\x12\x08\n\x04NONE\x10\x00*&\n"
     b"\x08ClassVar\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x09\n\x05False\x10\x012\xbd\x01\n\x06import\x12X\n"
     b"\x06Import\x12\x0e.keywords.None\x1a\x11.keywords.Message\"+\xe2\xea\x18'B\x0fkeywords.FieldsB\x14ke"
     b"ywords.other.Other\x12/\n\x07GetURLs\x12\x10.keywords.Fields\x1a\x0e.keywords.None(\x010\x01\x12(\n\x06"
@@ -38,6 +39,7 @@ False_ = _FILE["False"]
 Fields = _FILE["Fields"]
 Message = _FILE["Message"]
 None_ = _FILE["None"]
+int = _FILE["int"]
 
 _IMPORT_IMPORT = _ipcgen.UnaryMethod("keywords.import/Import", None_, Message, errors=[Fields, _keywords_other.Other])
 _IMPORT_GET_UR_LS = _ipcgen.BidiMethod("keywords.import/GetURLs", Fields, None_)

@@ -31,8 +31,9 @@ from . import other_ipc as _keywords_other
 DESCRIPTOR: FileDescriptor
 _Fields: TypeAlias = Fields
 _None_: TypeAlias = None_
+_Int: TypeAlias = int
 
-class ClassVar(int, metaclass=EnumType):
+class ClassVar(_int, metaclass=EnumType):
     UNSPECIFIED: _ClassVar[ClassVar]
     # a value that is called as a keyword of Python: Value() finds it
 
@@ -42,7 +43,7 @@ False_: ClassVar
 class Fields(_Message):
     """Fields named as Python's words, as types that the stub uses, and as what a message has already."""
 
-    class State(int, metaclass=EnumType):
+    class State(_int, metaclass=EnumType):
         None_: _ClassVar[_Fields.State]
         # a value that is called as a keyword of Python: Value() finds it
 
@@ -135,6 +136,17 @@ class None_(_Message):
     def __init__(self, *, other: _keywords_other.Other | _Mapping[_str, _Any] | None = ...) -> None: ...
     def HasField(self, field_name: _Literal["other"]) -> _bool: ...
     def ClearField(self, field_name: _Literal["other"]) -> None: ...
+
+class int(_Message):
+    class bool(_int, metaclass=EnumType):
+        NONE: _ClassVar[_Int.bool]
+
+    NONE: _Int.bool
+
+    FLAG_FIELD_NUMBER: _ClassVar[_int]
+    flag: _bool
+    def __init__(self, *, flag: _bool | None = ...) -> None: ...
+    def ClearField(self, field_name: _Literal["flag"]) -> None: ...
 
 class importService(_ipcgen.Service):
     """What an implementation of import provides. Methods that it leaves out answer UNIMPLEMENTED."""

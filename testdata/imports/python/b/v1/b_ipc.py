@@ -3,7 +3,7 @@
 
 import ipcgen.generated as _ipcgen
 
-from . import common_ipc as _b_v1_common  # noqa: F401
+from . import common_ipc as _b_v1_common
 
 _FILE = _ipcgen.File(
     __name__,
@@ -13,3 +13,7 @@ _FILE = _ipcgen.File(
 DESCRIPTOR = _FILE.descriptor
 
 B = _FILE["B"]
+
+Level = _b_v1_common.Level
+LEVEL_UNSPECIFIED = _b_v1_common.LEVEL_UNSPECIFIED
+LEVEL_HIGH = _b_v1_common.LEVEL_HIGH

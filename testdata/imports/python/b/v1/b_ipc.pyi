@@ -7,6 +7,9 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from . import common_ipc as _b_v1_common
+from .common_ipc import LEVEL_HIGH as LEVEL_HIGH
+from .common_ipc import LEVEL_UNSPECIFIED as LEVEL_UNSPECIFIED
+from .common_ipc import Level as Level
 
 DESCRIPTOR: FileDescriptor
 

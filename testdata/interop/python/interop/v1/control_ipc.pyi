@@ -177,10 +177,13 @@ class CallRequest(Message):
     name: str
     """By which the call is known to Cancel, Open and Progress."""
     pause_after: int
-    """Of Download and Chat: after how many responses the caller waits until its gate is open; absent: it never does."""
+    """Of Download and Chat: after how many responses, at least one, the caller waits until its gate is open; absent: it never
+    does.
+    """
     leave_after: int
-    """Of Download and Chat: after how many responses the caller leaves the call, by what the language has for that:
-    breaking out of the loop, closing the object; absent: it never does.
+    """Of Download and Chat: after how many responses, at least one, the caller leaves the call, by what the language has for
+    that: breaking out of the loop, closing the object; absent: it never does. Where it is to wait behind the same
+    response, it waits first.
     """
     count_only: bool
     """Responses are counted and not returned."""
