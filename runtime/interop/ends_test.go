@@ -133,7 +133,7 @@ var endCases = []testCase{
 			}
 		}
 	}},
-	{feature: "drain", name: "by the client finishes what runs", fresh: true, run: func(t *testing.T, v *visit) {
+	{feature: "drain", name: "by the client finishes what runs", own: true, run: func(t *testing.T, v *visit) {
 		held := v.hold(t)
 		ctx := limited(t)
 		done := in(func() error {
@@ -148,12 +148,12 @@ var endCases = []testCase{
 		}
 		wantReason(t, v.client, v.session, ipc.Drained)
 	}},
-	{feature: "drain", name: "waits no longer than its grace", fresh: true, options: &interopv1.Options{GraceMs: 50}, run: func(t *testing.T, v *visit) {
+	{feature: "drain", name: "waits no longer than its grace", own: true, options: &interopv1.Options{GraceMs: 50}, run: func(t *testing.T, v *visit) {
 		calls, _ := v.waitEverywhere(t)
 		v.client.Shutdown(limited(t), &interopv1.ShutdownRequest{Session: v.session}) // languages differ in whether that is an error
 		v.lost(t, calls)
 	}},
-	{feature: "close", name: "by the client", fresh: true, run: func(t *testing.T, v *visit) {
+	{feature: "close", name: "by the client", own: true, run: func(t *testing.T, v *visit) {
 		calls, names := v.waitEverywhere(t)
 		if _, err := v.client.Close(limited(t), &interopv1.CloseRequest{Session: v.session}); err != nil {
 			t.Fatal(err)
@@ -168,13 +168,13 @@ var endCases = []testCase{
 		}
 		wantReason(t, v.server, v.accepted, ipc.PeerGone)
 	}},
-	{feature: "close", name: "by the server", fresh: true, run: func(t *testing.T, v *visit) {
+	{feature: "close", name: "by the server", own: true, run: func(t *testing.T, v *visit) {
 		calls, _ := v.waitEverywhere(t)
 		v.server.Close(limited(t), &interopv1.CloseRequest{Session: v.accepted}) // the program may end with it
 		v.lost(t, calls)
 		wantReason(t, v.client, v.session, ipc.PeerGone)
 	}},
-	{feature: "close", name: "and dial again", fresh: true, run: func(t *testing.T, v *visit) {
+	{feature: "close", name: "and dial again", own: true, run: func(t *testing.T, v *visit) {
 		if v.transport == "exec" {
 			t.Skip("a program that was started for one session serves no other")
 		}
@@ -234,7 +234,7 @@ var endCases = []testCase{
 	}},
 	{feature: "close", name: "where nobody listens", run: func(t *testing.T, v *visit) {
 		address := map[string]string{"unix": "unix:/nowhere/s", "tcp": "tcp:127.0.0.1:1", "tls": "tls:127.0.0.1:1", "exec": "exec:/nowhere/program"}[v.transport]
-		res, err := v.client.Dial(limited(t), &interopv1.DialRequest{Address: address, Options: v.endOptions()})
+		res, err := v.client.Dial(limited(t), &interopv1.DialRequest{Address: address, Options: v.endOptions(nil)})
 		if err != nil || res.Failure == nil {
 			t.Fatalf("got %v, %v", res, err)
 		}

@@ -20,15 +20,16 @@ type pairing struct {
 type testCase struct {
 	feature, name string
 	run           func(t *testing.T, v *visit)
-	// Fresh gives the case testees of its own: it ends the session, or one of them. So do options.
-	fresh   bool
-	options *interopv1.Options
+	// Own gives the case a session of its own, since it ends it; so do options. Fresh gives it testees of its own, since
+	// it ends one of them.
+	own, fresh bool
+	options    *interopv1.Options
 }
 
 // rawFeatures are those of the cases in which the suite itself is the peer.
 var rawFeatures = []string{"handshake", "version skew", "broken peers"}
 
-// cases are all of them, by what a language must support for them. Cases that are not fresh share a session, so that it is seen to
+// cases are all of them, by what a language must support for them. Most of them share a session, so that it is seen to
 // survive them.
 var cases = slices.Concat(messageCases, callCases, errorCases, streamCases, pressureCases, bothCases, endCases)
 
@@ -72,18 +73,21 @@ func (p pairing) test(t *testing.T) {
 	if l := p.lacks(p.transport); l != "" {
 		t.Skipf("%s does not have %s", l, p.transport)
 	}
-	shared := newVisit(t, p, nil)
+	shared := newVisit(t, p)
 	for _, c := range cases {
 		t.Run(c.feature+"/"+c.name, func(t *testing.T) {
 			if l := p.lacks(c.feature); l != "" {
 				t.Skipf("%s does not have %s", l, c.feature)
 			}
 			v := shared
-			if c.fresh || c.options != nil {
-				v = newVisit(t, p, c.options)
+			switch {
+			case c.fresh:
+				v = newVisit(t, p)
+			case c.own || c.options != nil:
+				v = shared.another(t, c.options)
 			}
 			c.run(t, v)
-			if !c.fresh {
+			if !c.fresh && !c.own {
 				v.lives(t)
 			}
 		})

@@ -257,46 +257,67 @@ type visit struct {
 	session          uint64 // the client's number of it
 	accepted         uint64 // the server's
 	transport        string
-	address, control string
-	options          *interopv1.Options // of both ends
+	address          string
+	served           *language          // the server's
+	options          *interopv1.Options // of the end that dials
 	certificate, key string             // files, of both ends
 }
 
 var transports = []string{"unix", "tcp", "tls", "exec"}
 
+// most are the options of what serves: a session has less where the other side does not ask for as much.
+var most = &interopv1.Options{MaxMessage: 4 << 20}
+
 // newVisit starts both testees, has one serve, and the other one dial it.
-func newVisit(t *testing.T, p pairing, o *interopv1.Options) *visit {
+func newVisit(t *testing.T, p pairing) *visit {
 	t.Helper()
-	v := &visit{transport: p.transport, options: o}
-	v.client = startTestee(t, p.client)
+	v := &visit{transport: p.transport, client: startTestee(t, p.client), served: p.server}
 	dir := t.TempDir()
 	v.certificate, v.key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
-	if p.transport == "tls" {
-		writeCertificate(t, v.certificate, v.key)
-	}
-	if p.transport == "exec" {
-		v.control = "unix:" + filepath.Join(dir, "control")
-		v.address = p.server.address(v.control, "stdio:")
-		v.dial(t)
-		conn, err := (&ipc.Endpoint{Limits: limits}).Dial(t.Context(), v.control)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v.server = newTestee(t, p.server, conn, &log{})
-		v.accepted = v.server.connected(t)
+	switch p.transport {
+	case "exec":
+		v.open(t)
 		return v
+	case "tls":
+		writeCertificate(t, v.certificate, v.key)
 	}
 	v.server = startTestee(t, p.server)
 	v.serve(t, map[string]string{"unix": "unix:" + filepath.Join(dir, "s"), "tcp": "tcp:127.0.0.1:0", "tls": "tls:127.0.0.1:0"}[p.transport])
-	v.dial(t)
-	v.accepted = v.server.connected(t)
+	v.open(t)
 	return v
 }
 
-// endOptions are those of either end.
-func (v *visit) endOptions() *interopv1.Options {
-	o := v.options.Clone()
-	if o == nil {
+// another returns one more session between the same testees, with options of its own. Over exec its server is another one.
+func (v *visit) another(t *testing.T, o *interopv1.Options) *visit {
+	t.Helper()
+	w := *v
+	w.options = o
+	w.open(t)
+	return &w
+}
+
+// open makes the session.
+func (v *visit) open(t *testing.T) {
+	t.Helper()
+	if v.transport != "exec" {
+		v.dial(t)
+		v.accepted = v.server.connected(t)
+		return
+	}
+	control := "unix:" + filepath.Join(t.TempDir(), "control")
+	v.address = v.served.address(control, "stdio:")
+	v.dial(t)
+	conn, err := (&ipc.Endpoint{Limits: limits}).Dial(t.Context(), control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.server = newTestee(t, v.served, conn, &log{})
+	v.accepted = v.server.connected(t)
+}
+
+// endOptions adds TLS to those of an end.
+func (v *visit) endOptions(o *interopv1.Options) *interopv1.Options {
+	if o = o.Clone(); o == nil {
 		o = &interopv1.Options{}
 	}
 	if v.transport == "tls" {
@@ -307,7 +328,7 @@ func (v *visit) endOptions() *interopv1.Options {
 
 func (v *visit) serve(t *testing.T, address string) {
 	t.Helper()
-	res, err := v.server.Serve(limited(t), &interopv1.ServeRequest{Address: address, Options: v.endOptions()})
+	res, err := v.server.Serve(limited(t), &interopv1.ServeRequest{Address: address, Options: v.endOptions(most)})
 	if err != nil || res.Failure != nil {
 		t.Fatalf("%s does not serve at %s: %v, %v", v.server.language.name, address, res.GetFailure(), err)
 	}
@@ -316,7 +337,7 @@ func (v *visit) serve(t *testing.T, address string) {
 
 func (v *visit) dial(t *testing.T) {
 	t.Helper()
-	res, err := v.client.Dial(limited(t), &interopv1.DialRequest{Address: v.address, Options: v.endOptions()})
+	res, err := v.client.Dial(limited(t), &interopv1.DialRequest{Address: v.address, Options: v.endOptions(v.options)})
 	if err != nil || res.Failure != nil {
 		t.Fatalf("%s does not reach %s: %v, %v\n%s", v.client.language.name, v.address, res.GetFailure(), err, v.client.log)
 	}
