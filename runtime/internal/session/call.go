@@ -63,15 +63,18 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 	}
 	c.unary, c.res = true, res
 	first, f := c.prepare(ctx, s, o, req)
+	held := true
 	s.mu.Lock()
 	if f == nil {
 		f = s.open(ctx, c, first, true)
 	}
 	if f == nil {
-		f = s.await(ctx, c)
+		f, held = s.await(ctx, c)
 	}
 	again := c.finished && !c.abandoned && !c.listed && (c.arrivals == nil || !c.starving)
-	s.mu.Unlock()
+	if held {
+		s.mu.Unlock()
+	}
 	if o.Trailers != nil && !c.abandoned {
 		*o.Trailers = c.trailers
 	}
@@ -82,25 +85,34 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 	return f
 }
 
-// await waits for the answer of a unary call. Called and returns with the mutex held.
-func (s *Session) await(ctx context.Context, c *Call) *Failure {
+// await waits for the answer of a unary call. Called with the mutex held; it says whether it returns so. A caller that was
+// woken because its call is over, as each of many callers is, does not take it once more.
+func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 	s.setAlarm(c.deadline)
 	for !c.finished {
-		err := s.wait(ctx, &c.recvWait, c)
+		done, err := s.doInstead(ctx, c)
+		if !done {
+			var over bool
+			over, err = s.doze(ctx, &c.recvWait)
+			if over && err == nil && c.arrivals == nil && (c.failure != nil || c.answered) {
+				return c.failure, false
+			}
+			s.mu.Lock()
+		}
 		if err == nil && c.late {
 			err = context.DeadlineExceeded
 		}
 		if err != nil && !c.finished {
 			s.abandon(c, err)
-			return contextFailure(err)
+			return contextFailure(err), true
 		}
 	}
 	if c.failure != nil {
 		c.drop() // what came before it, for which room may be reserved
 		s.grant()
-		return c.failure
+		return c.failure, true
 	}
-	return c.answer()
+	return c.answer(), true
 }
 
 // setAlarm sees to it that a call is told when its deadline, at, has passed. One timer serves all calls, and it is not
@@ -440,10 +452,10 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 	s.local[h.Stream.Slot()].call = nil
 	s.pending--
 	c.trailers = p.Trailers
-	c.fail(failure)
 	if c.abandoned {
 		c.drop()
 	}
+	c.fail(failure)
 	s.freeSlot(h.Stream.Slot())
 	s.settleDrain()
 	return nil
@@ -458,8 +470,12 @@ func (c *Call) fail(f *Failure) {
 		c.s.release(c.partRoom)
 	}
 	c.finish()
-	c.recvWait.notify()
 	c.sendWait.notify()
+	if c.unary {
+		c.recvWait.release() // c is its caller's from now on
+	} else {
+		c.recvWait.notify()
+	}
 }
 
 // abandon lets go of a call: the peer is told, and the slot stays taken until its STATUS. Called with the mutex held.

@@ -39,41 +39,55 @@ const tickEvery = 10 * time.Millisecond
 
 // A waiter is where one goroutine at a time waits for the session. Guarded by the session's mutex.
 type waiter struct {
-	ch     chan struct{} // has a token from the moment that asleep turns false until it is taken; made when first used
+	// ch has a token from the moment that asleep turns false until it is taken: true where nothing remains to be looked
+	// at with the mutex held. It is made when first used.
+	ch     chan bool
 	asleep bool
 }
 
 // notify makes the waiter look again. It never blocks, and costs nothing where nobody waits. Called with the mutex held.
-func (w *waiter) notify() {
+func (w *waiter) notify() { w.rouse(false) }
+
+// release ends the wait for good: what was written before may be read without the mutex. Called with the mutex held.
+func (w *waiter) release() { w.rouse(true) }
+
+func (w *waiter) rouse(over bool) {
 	if w.asleep {
 		w.asleep = false
-		w.ch <- struct{}{}
+		w.ch <- over
 	}
 }
 
 // sleep waits until w is notified or ctx ends, whose error it returns. Called and returns with the mutex held.
 func (s *Session) sleep(ctx context.Context, w *waiter) error {
+	_, err := s.doze(ctx, w)
+	s.mu.Lock()
+	return err
+}
+
+// doze is sleep that returns without the mutex, and says whether w was released.
+func (s *Session) doze(ctx context.Context, w *waiter) (over bool, err error) {
 	if w.ch == nil {
-		w.ch = make(chan struct{}, 1)
+		w.ch = make(chan bool, 1)
 	}
 	w.asleep = true
 	s.mu.Unlock()
-	var err error
-	if done := ctx.Done(); done == nil {
-		<-w.ch
-	} else {
-		select {
-		case <-w.ch:
-		case <-done:
-			err = ctx.Err()
-		}
+	done := ctx.Done()
+	if done == nil {
+		return <-w.ch, nil
+	}
+	select {
+	case over = <-w.ch:
+		return over, nil
+	case <-done:
 	}
 	s.mu.Lock()
-	if err != nil && !w.asleep {
-		<-w.ch // both at a time
+	defer s.mu.Unlock()
+	if !w.asleep {
+		over = <-w.ch // both at a time
 	}
 	w.asleep = false
-	return err
+	return over, ctx.Err()
 }
 
 // aFew is after how many frames what they are answered with leaves, where writing costs next to nothing.

@@ -286,6 +286,7 @@ func (s *Session) end(e *EndError) {
 	}
 	for i := range s.local {
 		if c := s.local[i].call; c != nil {
+			s.local[i].call = nil
 			c.fail(s.lostCall(c))
 		}
 	}

@@ -574,21 +574,30 @@ func (s *Session) handleCredit(h frame.Header) error {
 // wait waits until c is ready, once: the caller asks again, for another may have been quicker. It returns ctx's error
 // when ctx ends first. The goroutine that waits alone reads meanwhile. Called and returns with the mutex held.
 func (s *Session) wait(ctx context.Context, w *waiter, c condition) error {
+	if done, err := s.doInstead(ctx, c); done {
+		return err
+	}
+	return s.sleep(ctx, w)
+}
+
+// doInstead does what a goroutine that is about to sleep until c is ready has to do first, and says whether that was
+// something after which c is to be asked again. Called and returns with the mutex held.
+func (s *Session) doInstead(ctx context.Context, c condition) (done bool, err error) {
 	if s.inline != nil {
 		s.relieveHandler() // this may be the handler that runs on the reading goroutine
 	}
 	if s.role == vacant {
 		if err := ctx.Err(); err != nil {
-			return err
+			return true, err
 		}
 		s.readFor(c)
-		return nil
+		return true, nil
 	}
 	if len(s.out) > 0 && !s.writing && s.failed == nil && s.ended == nil {
 		s.flush(true) // a call that was left for the caller to write, which now is not the one to read
-		return nil
+		return true, nil
 	}
-	return s.sleep(ctx, w)
+	return false, nil
 }
 
 // gather lets others that are about to send append to the same write, where a write costs more than copying: a system
