@@ -278,7 +278,7 @@ func TestWorkerStops(t *testing.T) {
 			var wg sync.WaitGroup
 			for range l.Calls {
 				wg.Go(func() {
-					_, err := v.echo.Say(t.Context(), &echov1.SayRequest{Text: text(60_000)})
+					_, err := v.echo.Say(patient(t), &echov1.SayRequest{Text: text(60_000)})
 					if ipc.CodeOf(err) != ipc.Unavailable {
 						t.Errorf("a call that is not read: got %v", err)
 					}

@@ -20,7 +20,7 @@ func TestEveryShape(t *testing.T) {
 	overEach(t, func(t *testing.T, v *visit) {
 		for _, n := range []int{0, 1, 1000, 20_000, 70_000, 1 << 20} {
 			for shape, call := range shapes {
-				if err := call(t.Context(), v, text(n)); err != nil {
+				if err := call(patient(t), v, text(n)); err != nil {
 					t.Errorf("%s of %d bytes: %v", shape, n, err)
 				}
 			}
@@ -95,11 +95,11 @@ func TestCallsAtOnce(t *testing.T) {
 						if shape == "oneway" {
 							continue // the notes of several would mix
 						}
-						if err := call(t.Context(), v, text(i*7000+j)); err != nil {
+						if err := call(patient(t), v, text(i*7000+j)); err != nil {
 							t.Errorf("%s: %v", shape, err)
 						}
 					}
-					res, err := v.echo.Say(t.Context(), &echov1.SayRequest{Text: "back"})
+					res, err := v.echo.Say(patient(t), &echov1.SayRequest{Text: "back"})
 					if err := same(res, err, "visited: back"); err != nil {
 						t.Errorf("a call back: %v", err)
 					}
@@ -114,12 +114,12 @@ func TestCallsAtOnce(t *testing.T) {
 func TestReaderThatStalls(t *testing.T) {
 	overEach(t, func(t *testing.T, v *visit) {
 		const size = 1000
-		for res, err := range v.echo.Repeat(t.Context(), &echov1.SayRequest{Text: text(size), Times: 1 << 31}) {
+		for res, err := range v.echo.Repeat(patient(t), &echov1.SayRequest{Text: text(size), Times: 1 << 31}) {
 			if err := same(res, err, text(size)); err != nil {
 				t.Fatal(err)
 			}
 			for range 100 { // the sender has all the time it could want
-				res, err := v.echo.Say(t.Context(), &echov1.SayRequest{Text: text(size)})
+				res, err := v.echo.Say(patient(t), &echov1.SayRequest{Text: text(size)})
 				if err := same(res, err, text(size)); err != nil {
 					t.Fatal(err)
 				}
@@ -148,7 +148,7 @@ func TestWorkerThatStalls(t *testing.T) {
 			<-v.notes
 			go func() {
 				for range 100 {
-					v.echo.Say(t.Context(), &echov1.SayRequest{Text: text(1000)})
+					v.echo.Say(patient(t), &echov1.SayRequest{Text: text(1000)})
 				}
 				cancel()
 			}()
@@ -208,7 +208,7 @@ func TestShutdown(t *testing.T) {
 	overEach(t, func(t *testing.T, v *visit) {
 		held := make(chan error, 1)
 		go func() {
-			res, err := v.echo.Say(t.Context(), &echov1.SayRequest{Text: "hold"})
+			res, err := v.echo.Say(patient(t), &echov1.SayRequest{Text: "hold"})
 			held <- same(res, err, "released")
 		}()
 		<-v.asked
@@ -216,7 +216,7 @@ func TestShutdown(t *testing.T) {
 		go func() { down <- v.Shutdown(t.Context()) }()
 		var err error
 		for err == nil { // until Shutdown has begun
-			_, err = v.echo.Say(t.Context(), &echov1.SayRequest{Text: "x"})
+			_, err = v.echo.Say(patient(t), &echov1.SayRequest{Text: "x"})
 		}
 		var e *ipc.Error
 		if !errors.As(err, &e) || e.Code != ipc.Unavailable || !e.NotExecuted {

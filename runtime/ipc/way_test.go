@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/ipc"
 	"github.com/ipcgen/ipcgen/runtime/transport/transporttest"
@@ -30,6 +31,14 @@ type way struct {
 
 // limits are the same over every way, so that the tests are: a peer over TCP has less by default.
 var limits = ipc.Limits{MaxMessage: 4 << 20, MaxFrame: 64 << 10, Calls: 1000, Window: 64 << 10, Assembly: 16 << 20}
+
+// patient returns a context for calls that a busy machine may take long for: the schema gives Say 5 s where the caller does
+// not say how long it has.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 func workerEndpoint() *ipc.Endpoint {
 	return &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(worker{})}, Limits: limits, Logger: quiet()}
