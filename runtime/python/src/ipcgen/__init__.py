@@ -34,7 +34,9 @@ from ._limits import Limits
 from ._method import CallOptions
 from ._service import HandlerCall, Service, current
 from ._streams import BidiStream, ResponseStream
-from ._sync import SyncBidiStream, SyncConnection, SyncResponseStream, dial_sync
+from ._sync_connection import SyncConnection
+from ._sync_endpoint import dial_sync
+from ._sync_streams import SyncBidiStream, SyncResponseStream
 
 __all__ = [
     "BidiStream",

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from google.protobuf.message import Message
 
+from ._call import Call, Failure, Incoming, SlotWaiter
 from ._channel import Channel, Peer
 from ._errors import Code, Reason, SessionError, not_executed, rpc_error
 from ._frame import END, NO_METADATA, encode_metadata
-from ._session import Call, Failure, Incoming, Session, SlotWaiter
+from ._session import Session
 from ._stream import Sending, Stream
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Generic, TypedDict, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
+from ._call import Failure
 from ._errors import Code, RpcError, not_executed, rpc_error
-from ._session import Failure, Session
+from ._session import Session
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -124,3 +125,13 @@ class Method(Generic[Req, Res]):
 
 def _kind(value: object) -> str:
     return value.DESCRIPTOR.full_name if isinstance(value, Message) else repr(type(value).__name__)
+
+
+def no_response() -> RpcError:
+    """Return the error of a call that ended well and without its response."""
+    return rpc_error(Code.INTERNAL, "the peer ended the call without a response")
+
+
+def several_responses() -> RpcError:
+    """Return the error of a call of one response that got more."""
+    return rpc_error(Code.INTERNAL, "the peer answered a call of one response with several")

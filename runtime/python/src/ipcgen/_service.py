@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Protocol
 
 from google.protobuf.message import Message
 
+from ._call import Incoming
 from ._channel import Peer
 from ._connection import Connection, current_call
 from ._errors import Code, RpcError
 from ._frame import encode_metadata
 from ._method import Method
-from ._session import Incoming
 from ._stream import Sending
 
 

@@ -9,11 +9,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from google.protobuf.message import Message
 
+from ._call import Call, Failure
 from ._connection import Connection
-from ._errors import Code, RpcError, rpc_error
+from ._errors import Code
 from ._frame import END
-from ._method import CallOptions, Method
-from ._session import Call, Failure
+from ._method import CallOptions, Method, no_response, several_responses
 from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
@@ -166,13 +166,7 @@ async def send_all(
         if response is None:
             raise method.named(no_response())
         if await stream._next() is not None:
-            text = "the peer answered a call of one response with several"
-            raise method.named(rpc_error(Code.INTERNAL, text))
+            raise method.named(several_responses())
         return response
     finally:
         stream._cancel()
-
-
-def no_response() -> RpcError:
-    """Return the error of a call that ended well and without its response."""
-    return rpc_error(Code.INTERNAL, "the peer ended the call without a response")

@@ -10,13 +10,13 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.internal import builder
 from google.protobuf.message import Message
 
+from ._call import Incoming
 from ._connection import Connection
-from ._errors import Code, rpc_error
-from ._method import CallOptions, Method
+from ._method import CallOptions, Method, no_response, several_responses
 from ._service import Requests, Service, one_request, send_responses
-from ._session import Incoming
-from ._streams import BidiStream, ResponseStream, no_response, send_all
-from ._sync import SyncBidiStream, SyncConnection, SyncResponseStream
+from ._streams import BidiStream, ResponseStream, send_all
+from ._sync_connection import SyncConnection
+from ._sync_streams import SyncBidiStream, SyncResponseStream, send_all_sync
 
 __all__ = [
     "BidiMethod",
@@ -75,7 +75,7 @@ def one_response(method: Method[Any, Res], answer: list[bytes]) -> Res:
     if not answer:
         raise method.named(no_response())
     if len(answer) > 1:
-        raise method.named(rpc_error(Code.INTERNAL, "the peer answered a call of one response with several"))
+        raise method.named(several_responses())
     return method.decode_response(answer[0])
 
 
@@ -141,7 +141,7 @@ class ClientStreamMethod(Method[Req, Res]):
         return await send_all(conn, self, requests, options)
 
     def call_sync(self, conn: SyncConnection, requests: Iterable[Req], options: CallOptions) -> Res:
-        return conn._send_all(self, requests, options)
+        return send_all_sync(conn, self, requests, options)
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
         response = await handler(Requests(conn, incoming, self))

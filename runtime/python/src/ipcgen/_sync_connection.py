@@ -11,25 +11,22 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import IO, Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 
-from . import _pipes, _sockets
-from ._address import Address, parse
-from ._channel import Channel, Peer, TLSChannel
+from ._call import Call, Incoming, SlotWaiter
+from ._channel import Channel, Peer
 from ._connection import LAST_WORDS, io_error
 from ._errors import Code, Reason, SessionError, not_executed, rpc_error
 from ._frame import END, NO_METADATA, encode_metadata
 from ._limits import Limits, settle
 from ._method import CallOptions, Method
-from ._session import Call, Failure, Incoming, Session, SlotWaiter
+from ._session import Session
 from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
@@ -338,21 +335,6 @@ class SyncConnection:
             call = self._open(method, data, True, options)
             call.abandoned = call.discard = True
 
-    def _send_all(self, method: Method[Any, Res], requests: Iterable[Message], options: CallOptions) -> Res:
-        """Do a call of a client stream. It stops taking requests when the peer has ended the call."""
-        with SyncBidiStream(self, method, None, options) as stream:
-            for request in requests:
-                if not stream._put(request):
-                    break
-            stream.close_send()
-            response = stream.receive()
-            if response is None:
-                raise method.named(rpc_error(Code.INTERNAL, "the peer ended the call without a response"))
-            if stream.receive() is not None:
-                text = "the peer answered a call of one response with several"
-                raise method.named(rpc_error(Code.INTERNAL, text))
-            return response
-
     def _open(self, method: Method[Any, Any], data: bytes | None, last: bool, options: Mapping[str, Any]) -> Call:
         """Get a slot and send the CALL, and all of the first message. Called with the lock held."""
         session = self._session
@@ -534,207 +516,3 @@ class _Answer:
         self.came = True
         if self.waiter is not None:
             self.waiter.notify()
-
-
-class SyncStream(Generic[Req, Res]):
-    """A call that opens when it is first used."""
-
-    def __init__(
-        self, conn: SyncConnection, method: Method[Req, Res], request: Req | None, options: CallOptions
-    ) -> None:
-        self._conn, self._method, self._options = conn, method, options
-        # Encoded now: what is wrong with the request shows where it was given.
-        self._first = None if request is None else method.encode(request, method.request, conn._session)
-        self._call: Call | None = None
-
-    def _opened(self) -> Call:
-        """Called with the connection's lock held."""
-        if self._call is None:
-            first, self._first = self._first, None
-            self._call = self._conn._open(self._method, first, first is not None, self._options)
-        return self._call
-
-    def _next(self) -> Res | None:
-        """Return the next response; None when the call has ended well."""
-        conn = self._conn
-        with conn._lock:
-            call = self._opened()
-            try:
-                data = call.take()
-                if data is None:
-                    conn._wait(lambda: bool(call.items) or call.over, call.deadline, call, "receiver")
-                    data = call.take()
-                if conn._session.wants_write:  # the credit for it, or for a large message that waited for its room
-                    conn._push()
-                if data is not None:
-                    return self._method.decode_response(data)
-            except BaseException:
-                conn._abandon(call)
-                raise
-            self._finish(call)
-            return None
-
-    def _finish(self, call: Call) -> None:
-        """Say how a call went of which no more messages come. Called with the connection's lock held."""
-        if call.abandoned:
-            failure: Failure | None = Failure(Code.CANCELLED, "canceled by the caller")
-        elif not call.finished:
-            self._conn._give_up_late(self._method, call)
-        else:
-            failure = call.failure
-            if "trailers" in self._options:
-                self._options["trailers"].update(call.trailers)
-        if failure is not None:
-            raise self._method.error(failure)
-
-    def _put(self, message: Message) -> bool:
-        """Send a message; False says that the peer has ended the call, or the deadline has passed."""
-        data = self._method.encode(message, self._method.request, self._conn._session)
-        return self._put_data(Sending(data))
-
-    def _put_data(self, out: Sending) -> bool:
-        with self._conn._lock:
-            call = self._opened()
-            try:
-                return self._conn._send(call, out)
-            except BaseException:
-                self._conn._abandon(call)
-                raise
-
-    def close(self) -> None:
-        """End the call if it has not ended: its handler is told."""
-        if self._call is not None:
-            with self._conn._lock:
-                self._conn._abandon(self._call)
-
-    def __enter__(self) -> Self:
-        with self._conn._lock:
-            self._opened()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Res:
-        message = self._next()
-        if message is None:
-            raise StopIteration
-        return message
-
-    def __del__(self) -> None:
-        # Leaving a "for" drops its iterator: that ends the call.
-        call = getattr(self, "_call", None)
-        if call is not None and not call.finished and not call.abandoned:
-            self._conn._drop(call)
-
-
-class SyncResponseStream(SyncStream[Any, Res], Iterator[Res]):
-    """The responses of a server stream. Leaving the loop ends the call; so do ``with`` and close."""
-
-
-class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
-    """The caller's end of a bidirectional call. One thread may send while another receives.
-
-    Use it in ``with``: leaving the scope ends the call.
-    """
-
-    def send(self, message: Req) -> None:
-        """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
-        how."""
-        if not self._put(message):
-            call = self._call
-            assert call is not None
-            if not call.finished and not call.abandoned:
-                with self._conn._lock:
-                    self._finish(call)
-            raise EOFError(f"{self._method.path}: the call is over: receive tells how it ended")
-
-    def close_send(self) -> None:
-        """Tell the peer that no more messages come. Receiving goes on."""
-        self._put_data(Sending(None, END))
-
-    def receive(self) -> Res | None:
-        """Return the next message; None when the call has ended well. RpcError says that it has not."""
-        return self._next()
-
-
-def dial_sync(
-    address: str,
-    *,
-    limits: Limits | None = None,
-    tls: ssl.SSLContext | None = None,
-    stderr: IO[bytes] | int | None = None,
-    timeout: float | None = None,
-) -> SyncConnection:
-    """Connect to an address without an event loop, within timeout seconds::
-
-        with ipcgen.dial_sync("unix:/run/echo.sock") as conn:
-            client = EchoClientSync(conn)
-
-    Addresses and errors are those of dial.
-    """
-    channel = _channel(parse(address, tls), tls, stderr, timeout)
-    try:
-        conn = SyncConnection(channel, limits)
-        conn._start()
-    except SessionError as e:
-        channel.close()
-        e.args = (f"dial {address}: {e}",)
-        raise
-    return conn
-
-
-def _channel(
-    address: Address, tls: ssl.SSLContext | None, stderr: IO[bytes] | int | None, timeout: float | None
-) -> Channel:
-    match address.scheme:
-        case "stdio":
-            return _pipes.stdio()
-        case "fd":
-            return _pipes.inherited(address)
-        case "exec":
-            return _pipes.ChildChannel(address, stderr)
-    try:
-        if address.scheme == "unix":
-            sock = _connect_unix(address.path, timeout)
-        else:
-            sock = socket.create_connection((address.host, address.port), timeout)
-    except OSError as e:
-        raise _sockets.explain(address, e) from None
-    try:
-        channel = _sockets.dialed(sock, address, tls)
-        if isinstance(channel, TLSChannel):
-            _shake(channel, address)
-    except BaseException:
-        sock.close()
-        raise
-    return channel
-
-
-def _connect_unix(path: str, timeout: float | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _shake(channel: TLSChannel, address: Address) -> None:
-    """Do the handshake of TLS."""
-    deadline = time.monotonic() + _sockets.SHAKE_LIMIT
-    while time.monotonic() < deadline:
-        try:
-            if channel.shake():
-                return
-        except BlockingIOError:
-            select.select([channel.reads], [], [], max(0.0, deadline - time.monotonic()))
-        except ssl.SSLError as e:
-            e.strerror = f"dial {address.text}: TLS: {e.strerror or e}"
-            raise
-    raise TimeoutError(f"dial {address.text}: TLS: no answer within {_sockets.SHAKE_LIMIT:g} s: is it a TLS server?")

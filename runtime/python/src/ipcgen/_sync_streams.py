@@ -1,0 +1,159 @@
+"""The caller's end of calls whose messages are streamed, without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from ._call import Call, Failure
+from ._errors import Code
+from ._frame import END
+from ._method import CallOptions, Method, no_response, several_responses
+from ._stream import Sending
+from ._sync_connection import SyncConnection
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+
+class SyncStream(Generic[Req, Res]):
+    """A call that opens when it is first used."""
+
+    def __init__(
+        self, conn: SyncConnection, method: Method[Req, Res], request: Req | None, options: CallOptions
+    ) -> None:
+        self._conn, self._method, self._options = conn, method, options
+        # Encoded now: what is wrong with the request shows where it was given.
+        self._first = None if request is None else method.encode(request, method.request, conn._session)
+        self._call: Call | None = None
+
+    def _opened(self) -> Call:
+        """Called with the connection's lock held."""
+        if self._call is None:
+            first, self._first = self._first, None
+            self._call = self._conn._open(self._method, first, first is not None, self._options)
+        return self._call
+
+    def _next(self) -> Res | None:
+        """Return the next response; None when the call has ended well."""
+        conn = self._conn
+        with conn._lock:
+            call = self._opened()
+            try:
+                data = call.take()
+                if data is None:
+                    conn._wait(lambda: bool(call.items) or call.over, call.deadline, call, "receiver")
+                    data = call.take()
+                if conn._session.wants_write:  # the credit for it, or for a large message that waited for its room
+                    conn._push()
+                if data is not None:
+                    return self._method.decode_response(data)
+            except BaseException:
+                conn._abandon(call)
+                raise
+            self._finish(call)
+            return None
+
+    def _finish(self, call: Call) -> None:
+        """Say how a call went of which no more messages come. Called with the connection's lock held."""
+        if call.abandoned:
+            failure: Failure | None = Failure(Code.CANCELLED, "canceled by the caller")
+        elif not call.finished:
+            self._conn._give_up_late(self._method, call)
+        else:
+            failure = call.failure
+            if "trailers" in self._options:
+                self._options["trailers"].update(call.trailers)
+        if failure is not None:
+            raise self._method.error(failure)
+
+    def _put(self, message: Message) -> bool:
+        """Send a message; False says that the peer has ended the call, or the deadline has passed."""
+        data = self._method.encode(message, self._method.request, self._conn._session)
+        return self._put_data(Sending(data))
+
+    def _put_data(self, out: Sending) -> bool:
+        with self._conn._lock:
+            call = self._opened()
+            try:
+                return self._conn._send(call, out)
+            except BaseException:
+                self._conn._abandon(call)
+                raise
+
+    def close(self) -> None:
+        """End the call if it has not ended: its handler is told."""
+        if self._call is not None:
+            with self._conn._lock:
+                self._conn._abandon(self._call)
+
+    def __enter__(self) -> Self:
+        with self._conn._lock:
+            self._opened()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Res:
+        message = self._next()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def __del__(self) -> None:
+        # Leaving a "for" drops its iterator: that ends the call.
+        call = getattr(self, "_call", None)
+        if call is not None and not call.finished and not call.abandoned:
+            self._conn._drop(call)
+
+
+class SyncResponseStream(SyncStream[Any, Res], Iterator[Res]):
+    """The responses of a server stream. Leaving the loop ends the call; so do ``with`` and close."""
+
+
+class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
+    """The caller's end of a bidirectional call. One thread may send while another receives.
+
+    Use it in ``with``: leaving the scope ends the call.
+    """
+
+    def send(self, message: Req) -> None:
+        """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
+        how."""
+        if not self._put(message):
+            call = self._call
+            assert call is not None
+            if not call.finished and not call.abandoned:
+                with self._conn._lock:
+                    self._finish(call)
+            raise EOFError(f"{self._method.path}: the call is over: receive tells how it ended")
+
+    def close_send(self) -> None:
+        """Tell the peer that no more messages come. Receiving goes on."""
+        self._put_data(Sending(None, END))
+
+    def receive(self) -> Res | None:
+        """Return the next message; None when the call has ended well. RpcError says that it has not."""
+        return self._next()
+
+
+def send_all_sync(conn: SyncConnection, method: Method[Req, Res], requests: Iterable[Req], options: CallOptions) -> Res:
+    """Do a call of a client stream. It stops taking requests when the peer has ended the call."""
+    with SyncBidiStream(conn, method, None, options) as stream:
+        for request in requests:
+            if not stream._put(request):
+                break
+        stream.close_send()
+        response = stream.receive()
+        if response is None:
+            raise method.named(no_response())
+        if stream.receive() is not None:
+            raise method.named(several_responses())
+        return response
