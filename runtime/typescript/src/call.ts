@@ -33,7 +33,7 @@ export interface CallEvents {
   /** The call has got its slot. */
   opened?(call: Call): void;
   /** The message of a STATUS of a call that went well. Where it is not there, messages are left in the stream. */
-  answer?(message: Buffer, whole: Buffer): void;
+  answer?(message: Buffer, whole: Buffer | undefined): void;
 }
 
 /** A call of this side. */
@@ -93,7 +93,7 @@ export class Call {
   }
 
   /** Hands over the message of a STATUS. */
-  answer(message: Buffer, whole: Buffer): void {
+  answer(message: Buffer, whole: Buffer | undefined): void {
     if (this.abandoned) {
       return;
     }
@@ -243,7 +243,7 @@ export class Calls {
   }
 
   /** Takes a STATUS, which ends a call. Throws a Violation. */
-  status(h: Header, payload: Buffer, whole: Buffer): void {
+  status(h: Header, payload: Buffer, whole: Buffer | undefined): void {
     const { head, message } = parseStatus(payload, this.shared.limits.metadata);
     if (sideOf(h.stream) !== this.side) {
       throw new Violation("for a call of the peer itself");

@@ -3,31 +3,33 @@ import { headerSize, parseHeader } from "./frame.js";
 import type { Header } from "./frame.js";
 
 /**
+ * Takes a frame. Whole is what payload is a slice of, where it may be kept; else payload is only lent, and must be copied to
+ * be kept. Returns false to stop: then all that came behind is dropped.
+ */
+export type Handle = (h: Header, payload: Buffer, whole: Buffer | undefined) => boolean;
+
+/**
  * Cuts what comes into frames. Payloads are slices of what came, so that nothing is copied but the one frame that
- * reaches from one chunk into the next.
+ * reaches from one chunk into the next; that one is put together in a buffer that the next such frame uses again.
  */
 export class FrameReader {
-  // The frame that has not come whole: its first bytes, in a buffer of headerSize or, once known, of the frame's size.
-  private part: Buffer | undefined;
-  private have = 0;
-  private header: Header | undefined; // of part, once it has come
+  private buffer = Buffer.allocUnsafe(headerSize);
+  private have = 0; // bytes of the frame that has not come whole, at the start of buffer
+  private header: Header | undefined; // of that frame, once it has come
 
   /** maxFrame is the largest payload that is taken, in bytes. */
   constructor(public maxFrame: number) {}
 
   /** Whether a frame has begun and not come whole. */
   get inside(): boolean {
-    return this.part !== undefined;
+    return this.have > 0;
   }
 
-  /**
-   * Hands over the frames that chunk completes; whole is what its payload is a slice of. Throws the Violation of a
-   * header, or what handle throws. Handle returns false to stop: then all that came behind is dropped.
-   */
-  push(chunk: Buffer, handle: (h: Header, payload: Buffer, whole: Buffer) => boolean): void {
+  /** Hands over the frames that chunk completes. Throws the Violation of a header, or what handle throws. */
+  push(chunk: Buffer, handle: Handle): void {
     let at = 0;
     while (at < chunk.length) {
-      if (this.part === undefined && chunk.length - at >= headerSize) {
+      if (this.have === 0 && chunk.length - at >= headerSize) {
         const h = parseHeader(chunk, at, this.maxFrame);
         const end = at + headerSize + h.length;
         if (end <= chunk.length) {
@@ -40,13 +42,13 @@ export class FrameReader {
         }
       }
       at += this.fill(chunk, at);
-      const part = this.part!;
-      if (this.header === undefined || this.have < part.length) {
+      const h = this.header;
+      if (h === undefined || this.have < headerSize + h.length) {
         continue;
       }
-      const h = this.header;
-      this.part = this.header = undefined;
-      if (!handle(h, part.subarray(headerSize), part)) {
+      this.have = 0;
+      this.header = undefined;
+      if (!handle(h, this.buffer.subarray(headerSize, headerSize + h.length), undefined)) {
         return;
       }
     }
@@ -54,20 +56,22 @@ export class FrameReader {
 
   /** Takes from chunk what the frame lacks, and returns how much that was. */
   private fill(chunk: Buffer, at: number): number {
-    if (this.part === undefined) {
-      this.part = Buffer.allocUnsafe(headerSize);
-      this.have = 0;
-    }
-    const n = chunk.copy(this.part, this.have, at, at + this.part.length - this.have);
+    const want = headerSize + (this.header?.length ?? 0);
+    const n = chunk.copy(this.buffer, this.have, at, at + want - this.have);
     this.have += n;
     if (this.header === undefined && this.have === headerSize) {
-      const h = parseHeader(this.part, 0, this.maxFrame);
-      this.header = h;
-      // Memory for a payload that is only claimed: bounded by maxFrame, once a session.
-      const whole = Buffer.allocUnsafe(headerSize + h.length);
-      this.part.copy(whole);
-      this.part = whole;
+      this.header = parseHeader(this.buffer, 0, this.maxFrame);
+      this.grow(headerSize + this.header.length);
     }
     return n;
+  }
+
+  /** Makes room for a frame; at most for one of maxFrame, once a session. */
+  private grow(size: number): void {
+    if (size > this.buffer.length) {
+      const bigger = Buffer.allocUnsafeSlow(Math.min(Math.max(size, 2 * this.buffer.length), headerSize + this.maxFrame));
+      this.buffer.copy(bigger, 0, 0, this.have);
+      this.buffer = bigger;
+    }
   }
 }

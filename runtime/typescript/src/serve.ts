@@ -143,7 +143,7 @@ export class ServedCalls {
   }
 
   /** Takes a CALL. Throws a Violation. */
-  call(h: Header, payload: Buffer, whole: Buffer): void {
+  call(h: Header, payload: Buffer, whole: Buffer | undefined): void {
     if (sideOf(h.stream) === this.side) {
       throw new Violation(`on stream ${streamName(h.stream)}, which is this side's`);
     }
@@ -196,7 +196,7 @@ export class ServedCalls {
   }
 
   /** Starts the handler of a new call, or leaves it until the request is complete. */
-  private begin(incoming: Incoming, message: Buffer | undefined, whole: Buffer): void {
+  private begin(incoming: Incoming, message: Buffer | undefined, whole: Buffer | undefined): void {
     const { stream, method } = incoming;
     if (!method.single || !stream.peerEnd) {
       if (message !== undefined) {
@@ -231,7 +231,7 @@ export class ServedCalls {
   }
 
   /** Takes a DATA frame. Throws a Violation. */
-  data(h: Header, payload: Buffer, whole: Buffer): void {
+  data(h: Header, payload: Buffer, whole: Buffer | undefined): void {
     const incoming = this.find(h.stream);
     if (incoming === undefined) {
       return; // the peer sent it before it saw the STATUS

@@ -168,7 +168,7 @@ export class Session implements Receiver, WriterOwner {
     this.end(ioError("reading", err));
   }
 
-  private handle(h: Header, payload: Buffer, whole: Buffer): void {
+  private handle(h: Header, payload: Buffer, whole: Buffer | undefined): void {
     if (this.handshake !== undefined) {
       const hs = this.handshake;
       hs.frame(h, payload);

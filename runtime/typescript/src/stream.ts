@@ -165,7 +165,7 @@ export class Stream {
   }
 
   /** Takes a DATA frame from the wire; whole is what payload is a slice of. Throws a Violation. */
-  arrive(flags: number, payload: Buffer, whole: Buffer): void {
+  arrive(flags: number, payload: Buffer, whole: Buffer | undefined): void {
     if (this.peerEnd) {
       throw new Violation(`stream ${streamName(this.id)} goes on after its END`);
     }
@@ -191,7 +191,7 @@ export class Stream {
     }
   }
 
-  private arriveMessage(payload: Buffer, whole: Buffer, more: boolean): void {
+  private arriveMessage(payload: Buffer, whole: Buffer | undefined, more: boolean): void {
     let cost = headerSize + payload.length;
     if (this.partLeft === 0) {
       if (!more) {
@@ -252,7 +252,7 @@ export class Stream {
   }
 
   /** Takes a whole message; one that has come in CALL or STATUS costs nothing. */
-  push(payload: Buffer, whole: Buffer, cost: number): void {
+  push(payload: Buffer, whole: Buffer | undefined, cost: number): void {
     this.held += cost;
     this.items.push({ data: keep(payload, whole), cost, room: 0 });
     this.wakeReaders();
@@ -533,7 +533,7 @@ export class Stream {
   }
 }
 
-/** Returns payload so that it keeps no more than four times its bytes alive. */
-export function keep(payload: Buffer, whole: Buffer): Buffer {
-  return payload.length * 4 >= whole.length ? payload : Buffer.from(payload);
+/** Returns payload so that it can be kept, and keeps no more than four times its bytes alive. */
+export function keep(payload: Buffer, whole: Buffer | undefined): Buffer {
+  return whole !== undefined && payload.length * 4 >= whole.length ? payload : Buffer.from(payload);
 }

@@ -168,7 +168,8 @@ test("the specification's table of frames", () => {
 });
 
 test("the specification's example", () => {
-  const blocks = [...specification.matchAll(/```hex\n(.*?)```/gs)].map(([, text]) =>
+  const example = /^## 11\..*?^## 12\./ms.exec(specification)![0];
+  const blocks = [...example.matchAll(/```hex\n(.*?)```/gs)].map(([, text]) =>
     Buffer.from(text!.split("\n").map((line) => line.split(";")[0]!.replaceAll(" ", "")).join(""), "hex"),
   );
   assert.equal(blocks.length, 7);

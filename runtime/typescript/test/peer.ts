@@ -64,7 +64,7 @@ export class RawPeer implements Transport {
     const skip = Math.min(this.lacks, b.length);
     this.lacks -= skip;
     this.reader.push(b.subarray(skip), (header, payload) => {
-      this.frames.push({ header, payload });
+      this.frames.push({ header, payload: Buffer.from(payload) });
       return true;
     });
     this.wake?.();
