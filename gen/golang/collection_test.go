@@ -1,6 +1,8 @@
 package golang_test
 
 import (
+	"bytes"
+	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +36,7 @@ func TestCollection(t *testing.T) {
 	}
 	module := emptyModule(t)
 	for _, f := range generated {
+		checkFormat(t, f)
 		name := filepath.Join(module, f.Path)
 		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 			t.Fatal(err)
@@ -48,6 +51,18 @@ func TestCollection(t *testing.T) {
 		t.Fatalf("go vet: %v\n%s", err, out)
 	}
 	t.Logf("%d files generate, compile and vet", len(generated))
+}
+
+// checkFormat wants a file as gofmt has it. The largest are left out: gofmt takes too long for their descriptors.
+func checkFormat(t *testing.T, f gen.File) {
+	t.Helper()
+	if len(f.Content) > 100<<10 {
+		return
+	}
+	formatted, err := format.Source(f.Content)
+	if err != nil || !bytes.Equal(formatted, f.Content) {
+		t.Errorf("%s is not formatted: %v", f.Path, err)
+	}
 }
 
 // collected returns the files of the collection but those of its largest products and of protobuf itself, which are for

@@ -41,7 +41,7 @@ func (w *printer) decode(m *message) {
 }
 
 func (w *printer) caseOf(f *field, wire int) {
-	w.p("case %s: // %s", tag(f.Number, wire), f.Name)
+	w.p("case %d<<3 | %s: // %s", f.Number, codec(wireNames[wire]), f.Name)
 }
 
 func (w *printer) decodeField(m *message, f *field) {

@@ -33,7 +33,7 @@ func (w *printer) sizeField(f *field, value string) {
 	case f.Packed:
 		size := fmt.Sprintf("%s(%s)", codec("SizePacked"+scalars[f.Kind].list), value)
 		if fixed := scalars[f.Kind].size; fixed > 1 {
-			size = fmt.Sprintf("%d * len(%s)", fixed, value)
+			size = fmt.Sprintf("%d*len(%s)", fixed, value)
 		} else if fixed == 1 {
 			size = fmt.Sprintf("len(%s)", value)
 		}

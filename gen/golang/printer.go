@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"go/build"
-	"go/format"
 	"io"
 	"path"
 	"strings"
@@ -55,7 +54,8 @@ func (p *program) file(f *idl.File) (gen.File, error) {
 	if err := w.out.Render(&b); err != nil {
 		return gen.File{}, err
 	}
-	source, err := format.Source(groupImports(b.Bytes()))
+	code := unspace.Replace(b.String())
+	source, err := layout(groupImports([]byte(code)))
 	if err != nil {
 		return gen.File{}, fmt.Errorf("generating Go for %s: %w", f.Path, err)
 	}
@@ -89,14 +89,15 @@ func qual(importPath, name string) string { return mark + importPath + mark + na
 func codec(name string) string { return qual(codecPath, name) }
 func ipc(name string) string   { return qual(ipcPath, name) }
 
-// resolve makes the text code in which jennifer knows the packages.
+// unspace removes the spaces that jennifer has between the names that it knows and the text around them.
+var unspace = strings.NewReplacer(")"+mark+" ", "", " "+mark+"(", "", ")"+mark, "", mark+"(", "")
+
+// resolve makes the text code in which jennifer knows the packages. Text is marked at both ends, for unspace.
 func resolve(text string) *jen.Statement {
 	code := jen.Null()
 	for {
 		before, rest, found := strings.Cut(text, mark)
-		if before != "" {
-			code.Op(before)
-		}
+		code.Op(mark + "(" + before + ")" + mark)
 		if !found {
 			return code
 		}
@@ -107,7 +108,7 @@ func resolve(text string) *jen.Statement {
 	}
 }
 
-// p prints a line.
+// p prints a line. In functions its inner spaces are those of gofmt: see layout.
 func (w *printer) p(format string, args ...any) {
 	fmt.Fprintf(w.text, format, args...)
 	w.text.WriteByte('\n')

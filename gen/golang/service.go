@@ -164,6 +164,11 @@ func (w *printer) server(s *idl.Service) {
 	w.gap()
 	w.p("// New%sService makes impl's methods callable by peers.", name)
 	w.p("func New%sService(impl %s) %s {", name, serverName(s), ipc("Service"))
+	if len(s.Methods) == 0 {
+		w.p("return %s(%q)", ipc("NewService"), s.FullName)
+		w.p("}")
+		return
+	}
 	w.p("return %s(%q,", ipc("NewService"), s.FullName)
 	for _, m := range s.Methods {
 		w.p("%s.Handle(impl.%s),", methodVar(m), camel(m.Name))
