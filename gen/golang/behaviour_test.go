@@ -372,7 +372,7 @@ func TestTruncated(t *testing.T) {
 // TestDamaged changes some bytes of messages.
 func TestDamaged(t *testing.T) {
 	eachOf(t, largeSubjects(t), func(t *testing.T, s *subject) {
-		for seed := range uint64(500) {
+		for seed := range uint64(200) {
 			r := rand.New(rand.NewPCG(seed, 2))
 			in := small(t, s.desc, seed)
 			for range 1 + r.IntN(3) {

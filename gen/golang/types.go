@@ -17,7 +17,7 @@ type scalar struct {
 	read     string // the function of codec that reads v, or the Decoder's method
 	value    string // how v becomes a value
 	kind     string // the type of codec that knows how values are written
-	list     string // how lists are packed: codec.ReadPacked…, AppendPacked…, SizePacked…
+	list     string // how lists are read and packed: codec.ReadPacked…, ReadUnpacked…, AppendPacked…, SizePacked…
 	optional string // the Decoder's method that makes a pointer to a value
 }
 
