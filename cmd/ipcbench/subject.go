@@ -42,7 +42,7 @@ var transports = []transport{
 	{"tcp", "tcp:HOST:PORT, TCP over the loopback interface", func(string) string { return "tcp:127.0.0.1:0" }, mostMessageTCP, openListening, openBare},
 	{"exec", "exec:PROGRAM, the stdin and stdout of a child, which serves on stdio:", nil, mostMessage, openExec, nil},
 	{"fifo", "fifo:PATH, named pipes", in("fifo"), mostMessage, openListening, nil},
-	{"local", "ipc.Local: this process, a new session for each call; it is for tests, and slower than it looks", nil, mostMessage, openLocal, nil},
+	{"local", "ipc.Local: this process, for tests; most of it is the session that each call begins", nil, mostMessage, openLocal, nil},
 }
 
 // A subject is something that is measured: a transport, or a floor, with a server.
