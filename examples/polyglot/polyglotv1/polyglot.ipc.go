@@ -86,7 +86,10 @@ func (m *Sample) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Sample) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Sample) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Sample) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -191,7 +194,10 @@ func (m *Summary) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Summary) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Summary) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Summary) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -358,7 +364,10 @@ func (m *Summary_Row) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Summary_Row) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Summary_Row) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Summary_Row) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -470,7 +479,10 @@ func (m *Line) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Line) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Line) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Line) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -566,7 +578,10 @@ func (m *DescribeRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *DescribeRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *DescribeRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DescribeRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -691,7 +706,10 @@ func (m *Sensor) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *Sensor) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *Sensor) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Sensor) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -796,7 +814,10 @@ func (m *UnknownSensor) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *UnknownSensor) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *UnknownSensor) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *UnknownSensor) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
@@ -892,7 +913,10 @@ func (m *LogRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 }
 
 // Unmarshal replaces the content of m by what b holds.
-func (m *LogRequest) Unmarshal(b []byte) error { return codec.Options{}.Unmarshal(b, m) }
+func (m *LogRequest) Unmarshal(b []byte) error {
+	m.Reset()
+	return codec.Merge(b, m)
+}
 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *LogRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
