@@ -23,8 +23,9 @@ type spinner struct {
 	passed int // of them, those that were
 }
 
-// mostSkipped bounds skip.
-const mostSkipped = 63
+// mostSkipped bounds skip: how much of what waits in vain cost goes into spinning, an eighth, and how long two processes
+// that were disturbed take to find each other awake again.
+const mostSkipped = 7
 
 // spinning is whether a goroutine of this process spins. A second one would take a processor from those who have
 // something to do.

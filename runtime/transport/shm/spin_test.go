@@ -51,10 +51,10 @@ func waits(s *spinner, n int, there bool) (spins int) {
 // TestSpinLess: spins that find nothing become rare, and one that finds something brings them back.
 func TestSpinLess(t *testing.T) {
 	s := &spinner{limit: time.Microsecond}
-	if got, want := waits(s, 127, false), 7; got != want { // 1 + 1 skipped, 1 + 3, … 1 + 63
+	if got, want := waits(s, 127, false), 18; got != want { // 1, 3, 7, 15, and then each eighth
 		t.Errorf("%d spins in 127 waits for nothing, want %d", got, want)
 	}
-	if got, want := waits(s, 6400, false), 100; got != want {
+	if got, want := waits(s, 6400, false), 800; got != want {
 		t.Errorf("%d spins in 6400 more, want %d", got, want)
 	}
 	if got := waits(s, 64, true); got < 1 {
