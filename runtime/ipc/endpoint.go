@@ -37,9 +37,9 @@ type Endpoint struct {
 	// each side, of Limits.Ring and 4 KiB, and in each process one goroutine and no descriptor more than over the socket:
 	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own.
 	SharedMemory SharedMemory
-	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as a park and a
-	// wake-up take on this machine, which is measured once, less than 0 is not at all. One goroutine of a process spins
-	// at a time, none where it has one processor, and none for long where it does not pay.
+	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as it takes on this
+	// machine that two parked sides wake each other, which is measured once, less than 0 is not at all. One goroutine of a
+	// process spins at a time, none where it has one processor, and one wait in eight where it does not pay.
 	Spin time.Duration
 }
 

@@ -11,9 +11,9 @@ import (
 
 // A spinner waits a little for something without parking. It is used by one goroutine at a time.
 //
-// What it does is competitive: it spins for as long as a park and a wake-up cost, so that a wait costs at most twice what
-// the better of the two would have. After each spin that found nothing it passes over twice as many waits as before; a
-// spin that finds something makes it spin each time again. It does not spin for a shorter time instead, because two
+// What it does is competitive: it spins for as long as it takes that two parked sides wake each other, which is what a spin
+// can save, so that a wait in vain costs at most three times what parking at once would have. After each spin that found
+// nothing it passes over twice as many waits as before; a spin that finds something makes it spin each time again. It does not spin for a shorter time instead, because two
 // processes that had both come down to short spins would never find each other awake again.
 type spinner struct {
 	limit time.Duration // 0: never
