@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * The runtime of code that ipcgen generates: typed calls between processes over unix sockets, TCP, TLS and pipes, with
  * no daemon between them.
@@ -13,6 +14,7 @@
  *
  * @packageDocumentation
  */
+// The first line is for programs: since version 6 the compiler looks at no types that it is not told of.
 export { client } from "./client.js";
 export { dial, local, serve } from "./conn.js";
 export type { Conn, ConnOptions, DialOptions, Peer, Server, ServeOptions } from "./conn.js";
