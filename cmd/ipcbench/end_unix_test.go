@@ -14,13 +14,13 @@ import (
 	"testing"
 )
 
-// TestEnd interrupts the program while it measures, as a terminal does, which is with its servers; asks it to end; and
-// kills it. No server outlives it.
+// TestEnd interrupts the program while it measures, as a terminal does, which is with its server; asks it to end; and
+// kills it. The server does not outlive it.
 func TestEnd(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		signal syscall.Signal
-		group  bool // it comes to the servers too
+		group  bool // it comes to the server too
 		said   string
 	}{
 		{"interrupted", syscall.SIGINT, true, "ipcbench: interrupted before the end\n"},
@@ -29,10 +29,10 @@ func TestEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tmp := t.TempDir()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-t", "exec,unix", "-k", "unary", "-s", "32", "-c", "4", "-d", "100h")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-t", "unix", "--no-floors", "-k", "unary", "-s", "32", "-c", "4", "-d", "100h")
 			cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+tmp)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			// Every server inherits it, so that its end is the end of the last of them.
+			// The server inherits it, so that its end is not before the server's.
 			stderr, err := cmd.StderrPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -40,7 +40,7 @@ func TestEnd(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			awaitFile(t, filepath.Join(tmp, "ipcbench-*", "unix-bare"))
+			awaitFile(t, filepath.Join(tmp, "ipcbench-*", "unix")) // the server listens, and none is only just starting
 			pid := cmd.Process.Pid
 			if c.group {
 				pid = -pid

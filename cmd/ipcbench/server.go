@@ -24,12 +24,12 @@ func serve(ctx context.Context) error {
 	signal.Ignore(os.Interrupt)
 	signal.Reset(syscall.SIGTERM)
 	s := &server{ctx: ctx, bench: benchv1.NewBenchService(&bench{})}
-	e := &ipc.Endpoint{Services: []ipc.Service{s.bench, benchv1.NewControlService(s)}, Logger: slog.New(slog.DiscardHandler)}
-	err := e.Serve(ctx, "stdio:")
+	endpoint := &ipc.Endpoint{Services: []ipc.Service{s.bench, benchv1.NewControlService(s)}, Logger: slog.New(slog.DiscardHandler)}
+	err := endpoint.Serve(ctx, "stdio:")
 	stop()
 	s.wg.Wait()
-	if errors.Is(err, syscall.EPIPE) {
-		return nil // the client was gone before it began, and has said why
+	if e := (*ipc.SessionError)(nil); errors.As(err, &e) && e.Reason == ipc.PeerGone {
+		return nil // the client was gone before it began; where it could say why, it has
 	}
 	return err
 }
