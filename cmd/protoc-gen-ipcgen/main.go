@@ -7,6 +7,7 @@
 //	lang=LANGUAGE              what to generate; go where it is not given
 //	MFILE=IMPORTPATH[;NAME]    the Go package of a .proto file, in place of its go_package
 //	MFOLDER/=IMPORTPATH        each folder in FOLDER is a Go package below IMPORTPATH
+//	MFILE=PACKAGE              with lang=python, the package that has the code of a .proto file which is generated elsewhere
 //
 // A file lands below the output directory at its .proto file's path relative to its import path.
 package main

@@ -198,7 +198,8 @@ async def serve(
 
     Then it takes no new calls and lets the running ones finish within the grace of limits. On an address of one peer
     (``stdio:``, ``fd:``, ``exec:``) it returns when that peer is gone. Connected is called with each new session, so that
-    this side can call before it is called. Handlers run in the event loop: what blocks belongs into asyncio.to_thread.
+    this side can call before it is called, in a task that ends with the session. Handlers run in the event loop: what blocks
+    belongs into asyncio.to_thread.
     """
     async with listen(address, *services, limits=limits, tls=tls, connected=connected) as listener:
         await listener.serve()
