@@ -96,6 +96,15 @@ func (v *visit) hold(t *testing.T) *call {
 	return c
 }
 
+// letGo opens the gate of the last call of a session that drains. Over exec the program may be gone before it has answered.
+func (v *visit) letGo(t *testing.T, held *call) {
+	t.Helper()
+	_, err := v.server.Open(limited(t), &interopv1.OpenRequest{Name: held.name})
+	if err != nil && v.transport != "exec" {
+		t.Fatal(err)
+	}
+}
+
 // refusedSoon makes calls until one is refused: some may still go through.
 func (v *visit) refusedSoon(t *testing.T) {
 	t.Helper()
@@ -123,7 +132,7 @@ var endCases = []testCase{
 		ctx := limited(t)
 		stopped := in(func() error { _, err := v.server.Stop(ctx, &interopv1.StopRequest{}); return err })
 		v.refusedSoon(t)
-		v.server.open(t, held.name)
+		v.letGo(t, held)
 		wantCode(t, held.wait(), ipc.OK)
 		wantReason(t, v.client, v.session, ipc.PeerGone, ipc.Drained)
 		if v.transport != "exec" { // where the program is gone, too
@@ -141,7 +150,7 @@ var endCases = []testCase{
 			return err
 		})
 		v.refusedSoon(t)
-		v.server.open(t, held.name)
+		v.letGo(t, held)
 		wantCode(t, held.wait(), ipc.OK)
 		if err := done(); err != nil {
 			t.Error(err)
@@ -233,7 +242,7 @@ var endCases = []testCase{
 		v.lives(t)
 	}},
 	{feature: "close", name: "where nobody listens", run: func(t *testing.T, v *visit) {
-		address := map[string]string{"unix": "unix:/nowhere/s", "tcp": "tcp:127.0.0.1:1", "tls": "tls:127.0.0.1:1", "exec": "exec:/nowhere/program"}[v.transport]
+		address := map[string]string{"unix": "unix:/nowhere/s", "shm": "shm:/nowhere/s", "tcp": "tcp:127.0.0.1:1", "tls": "tls:127.0.0.1:1", "exec": "exec:/nowhere/program"}[v.transport]
 		res, err := v.client.Dial(limited(t), &interopv1.DialRequest{Address: address, Options: v.endOptions(nil)})
 		if err != nil || res.Failure == nil {
 			t.Fatalf("got %v, %v", res, err)

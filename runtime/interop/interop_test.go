@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -72,6 +73,9 @@ func (p pairing) lacks(feature string) string {
 func (p pairing) test(t *testing.T) {
 	if l := p.lacks(p.transport); l != "" {
 		t.Skipf("%s does not have %s", l, p.transport)
+	}
+	if p.transport == "shm" && runtime.GOOS != "linux" {
+		t.Skip("there is no shared memory on this system")
 	}
 	shared := newVisit(t, p)
 	for _, c := range cases {

@@ -263,7 +263,7 @@ type visit struct {
 	certificate, key string             // files, of both ends
 }
 
-var transports = []string{"unix", "tcp", "tls", "exec"}
+var transports = []string{"unix", "shm", "tcp", "tls", "exec"}
 
 // most are the options of what serves: a session has less where the other side does not ask for as much.
 var most = &interopv1.Options{MaxMessage: 4 << 20}
@@ -282,7 +282,7 @@ func newVisit(t *testing.T, p pairing) *visit {
 		writeCertificate(t, v.certificate, v.key)
 	}
 	v.server = startTestee(t, p.server)
-	v.serve(t, map[string]string{"unix": "unix:" + filepath.Join(dir, "s"), "tcp": "tcp:127.0.0.1:0", "tls": "tls:127.0.0.1:0"}[p.transport])
+	v.serve(t, map[string]string{"unix": "unix:" + filepath.Join(dir, "s"), "shm": "shm:" + filepath.Join(dir, "s"), "tcp": "tcp:127.0.0.1:0", "tls": "tls:127.0.0.1:0"}[p.transport])
 	v.open(t)
 	return v
 }
