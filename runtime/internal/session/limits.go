@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"math/bits"
 	"time"
 
@@ -66,8 +67,8 @@ func (l Limits) withDefaults(sameUser bool) Limits {
 	fill(&l.MaxMessage, d.MaxMessage, minFrame, 1<<31-1)
 	fill(&l.Slots, d.Slots, 1, 1<<15)
 	fill(&l.Window, d.Window, 4*minFrame, 1<<30)
-	fill(&l.Raised, d.Raised, 0, 1<<40)
-	fill(&l.Assembly, max(d.Assembly, l.MaxMessage), l.MaxMessage, 1<<40)
+	fill(&l.Raised, d.Raised, 0, math.MaxInt)
+	fill(&l.Assembly, max(d.Assembly, l.MaxMessage), l.MaxMessage, math.MaxInt)
 	fill(&l.Ring, d.Ring, ring.MinSize, ring.MaxSize)
 	l.Ring = 1 << bits.Len(uint(l.Ring-1))
 	fill(&l.PeerRing, d.PeerRing, ring.MinSize, ring.MaxSize)
