@@ -215,15 +215,17 @@ var endCases = []testCase{
 		wantReason(t, v.client, v.session, ipc.PeerGone)
 	}},
 	{feature: "death", name: "of the server while streams flow", fresh: true, run: func(t *testing.T, v *visit) {
-		name := newName("download")
-		down := v.start(t, &interopv1.CallRequest{Method: "Download", Requests: one(&interopv1.Request{Name: name, Data: pattern(1000), Count: 1 << 30}), CountOnly: true})
-		up := v.start(t, &interopv1.CallRequest{Method: "Upload", Requests: one(&interopv1.Request{Data: pattern(1000)}), Rounds: 1 << 30})
-		chat := v.start(t, &interopv1.CallRequest{Method: "Chat", Requests: one(&interopv1.Request{Data: pattern(1000)}), Rounds: 1 << 30, CountOnly: true})
-		v.reach(t, v.server, name, 100)
-		v.reach(t, v.client, up.name, 100)
-		v.reach(t, v.client, chat.name, 100)
+		down, up, chat := newName("download"), newName("upload"), newName("chat")
+		calls := []*call{
+			v.start(t, &interopv1.CallRequest{Method: "Download", Requests: one(&interopv1.Request{Name: down, Data: pattern(1000), Count: 1 << 30}), CountOnly: true}),
+			v.start(t, &interopv1.CallRequest{Method: "Upload", Requests: one(&interopv1.Request{Name: up, Data: pattern(1000)}), Rounds: 1 << 30}),
+			v.start(t, &interopv1.CallRequest{Method: "Chat", Requests: one(&interopv1.Request{Name: chat, Data: pattern(1000)}), Rounds: 1 << 30, CountOnly: true}),
+		}
+		for _, name := range []string{down, up, chat} {
+			v.reach(t, v.server, name, 100) // by the handlers: what was sent may still be on its way
+		}
 		v.server.kill(t)
-		v.lost(t, []*call{down, up, chat})
+		v.lost(t, calls)
 	}},
 	{feature: "death", name: "of the client is told to handlers, and others are served", fresh: true, run: func(t *testing.T, v *visit) {
 		_, names := v.waitEverywhere(t)

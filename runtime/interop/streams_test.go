@@ -239,13 +239,13 @@ var pressureCases = []testCase{
 	}},
 }
 
-// reach waits until so many messages of a call or handler have been sent.
-func (v *visit) reach(t *testing.T, e *testee, name string, sent uint64) {
+// reach waits until so many messages of a call or handler have been sent, or received.
+func (v *visit) reach(t *testing.T, e *testee, name string, n uint64) {
 	t.Helper()
 	ctx := limited(t)
-	for e.progress(t, name).Sent < sent {
+	for p := e.progress(t, name); p.Sent < n && p.Received < n; p = e.progress(t, name) {
 		if ctx.Err() != nil {
-			t.Fatalf("%q has not sent %d messages", name, sent)
+			t.Fatalf("%q has not come to %d messages: %v", name, n, p)
 		}
 	}
 }
