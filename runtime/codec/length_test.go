@@ -140,3 +140,14 @@ func TestStackMoves(t *testing.T) {
 		<-done
 	}
 }
+
+// TestEmptyString writes an empty string where its tag and length take the last bytes that there are: no pointer to behind
+// them may be made, which the race detector's build finds.
+func TestEmptyString(t *testing.T) {
+	for size := range 4 {
+		var e codec.Encoder
+		if got := e.AppendString(make([]byte, 0, size), 1<<3|codec.WireBytes, ""); !bytes.Equal(got, []byte{0x0a, 0}) {
+			t.Errorf("in %d bytes: got %x", size, got)
+		}
+	}
+}

@@ -36,11 +36,12 @@ func putWord(b []byte, at int, v uint64) {
 // AppendString appends a tag, the length and the bytes of s, which must be UTF-8.
 func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
 	n, at := len(s), len(b)
-	if n > shortText || tag > 0x7f || cap(b)-at < 2+n || !wordsAnywhere {
+	if n == 0 || n > shortText || tag > 0x7f || cap(b)-at < 2+n || !wordsAnywhere {
 		e.check(s)
 		return AppendRawString(b, tag, s)
 	}
-	// There is room for the tag, the length and n bytes: nothing is read or written beyond them.
+	// There is room for the tag, the length and n bytes: nothing is read or written beyond them, and no pointer is made
+	// to behind them, which for n = 0 could be another object.
 	to, from := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at), unsafe.Pointer(unsafe.StringData(s))
 	*(*byte)(to) = byte(tag)
 	*(*byte)(unsafe.Add(to, 1)) = byte(n)
