@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -85,6 +86,7 @@ const (
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
 	raiseMost  = 1 << 20  // the largest window that a stream is raised to
 	arenaSize  = 16 << 10
+	arenaMost  = 1 << 10 // larger messages have memory of their own, and their strings stay there when they are decoded
 	// busy is in what time a stream uses up half of its window that is to have a larger one: a stream of 640 KiB/s and more,
 	// so that on a network, too, where the peer learns of credit a round trip later, the window is not what limits it.
 	busy = 100 * time.Millisecond
@@ -210,6 +212,11 @@ func (st *stream) place(n int) []byte {
 // push appends a whole message. Called with the mutex held.
 func (st *stream) push(payload []byte, cost int) {
 	st.expect()
+	st.held += cost
+	if len(payload) >= arenaMost {
+		st.items = append(st.items, item{data: bytes.Clone(payload), alone: true, cost: cost})
+		return
+	}
 	if cap(st.arena)-len(st.arena) < len(payload) {
 		size := arenaSize
 		if st.arena == nil && len(st.items) == 0 {
@@ -220,7 +227,6 @@ func (st *stream) push(payload []byte, cost int) {
 	from := len(st.arena)
 	st.arena = append(st.arena, payload...)
 	st.items = append(st.items, item{data: st.arena[from:len(st.arena):len(st.arena)], cost: cost})
-	st.held += cost
 }
 
 // reserve reserves room for the message that is being put together and grants the credit for the rest of it, or puts
