@@ -147,13 +147,13 @@ func (s *Session) identities(mine *frame.HelloPayload) (id [2]ring.Identity) {
 // offer makes this side's segment and sends it, or says why there is none.
 func (s *Session) offer(id ring.Identity) error {
 	m := &s.shared
-	make := s.cfg.Memory.Make
-	if make == nil {
-		make = shm.Make
+	segment := s.cfg.Memory.Make
+	if segment == nil {
+		segment = shm.Make
 	}
 	var err error
 	size, why, descriptors := 0, "", uint8(1)
-	if m.mine, err = make(s.limits.Ring, id, s.peer.SameUser); err != nil {
+	if m.mine, err = segment(s.limits.Ring, id, s.peer.SameUser); err != nil {
 		m.why = fmt.Sprintf("this side could not make its segment: %v", err)
 		why, descriptors = "no memory for it", 0
 	} else {
