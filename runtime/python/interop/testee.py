@@ -246,9 +246,6 @@ class Testee(control.TesteeService):
     async def call(self, request: control.CallRequest) -> control.CallResponse:
         call = OutgoingCall(self.state.session(request.session), self.state.name(request.name), request)
         task = asyncio.create_task(call.run())
-        if not call.named.calling.is_set():
-            call.named.task = task
-            call.named.calling.set()
         try:
             await asyncio.wait((task,))
         finally:
@@ -297,6 +294,10 @@ class OutgoingCall:
 
     async def run(self) -> None:
         """Make the call, and note how it ended."""
+        if not self.named.calling.is_set():
+            # Only now: a task that is cancelled before its first step notes nothing.
+            self.named.task = asyncio.current_task()
+            self.named.calling.set()
         result = self.result
         try:
             await self.make()
