@@ -42,6 +42,7 @@ func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.R
 	c := &conn{sock: sock, unmap: unmap, in: inward{Reader: r}, out: outward{Writer: w}}
 	c.in.half.init(raw, "read", sock, spin, r.Ready)
 	c.out.half.init(raw, "write", sock, spin, w.Ready)
+	c.out.spin.first = true // where there is no room the peer is reading, while who reads may have long to wait
 	go c.listen()
 	return c
 }
@@ -103,6 +104,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	h := &c.in
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.deadline.check(&h.half)
 	for {
 		state := h.state.Load()
 		if state&(closed|late) != 0 {
@@ -162,6 +164,7 @@ func (c *conn) write(b []byte, wait bool) (n int, err error) {
 	ends := uint32(closed | ended)
 	if wait {
 		ends |= late
+		h.deadline.check(&h.half)
 	}
 	if state := h.state.Load(); state&ends != 0 {
 		return 0, h.failed(state)
@@ -227,7 +230,7 @@ func (h *half) init(raw syscall.RawConn, what string, sock transport.Conn, spin 
 	h.doorbell.Raw = raw
 	h.what, h.address = what, sock.Peer().Address
 	h.wake = make(chan struct{}, 1)
-	h.spin = spinner{limit: spin, ready: ready}
+	h.spin = spinner{limit: spin, ready: ready, yield: yieldThread}
 }
 
 var zero = []byte{0}
@@ -240,7 +243,9 @@ func (h *half) sleep(park func() (ready bool, err error)) error {
 	h.asleep.Store(true) // the doorbell may come as soon as the peer can see that this side has parked
 	ready, err := park()
 	if !ready && err == nil {
+		h.deadline.begin(h)
 		<-h.wake
+		h.deadline.end()
 	}
 	h.asleep.Store(false)
 	return err
@@ -266,12 +271,7 @@ func (h *half) set(bit uint32) {
 	h.rouse()
 }
 
-func (h *half) close() {
-	h.set(closed)
-	h.deadline.mu.Lock()
-	defer h.deadline.mu.Unlock()
-	h.deadline.stop()
-}
+func (h *half) close() { h.set(closed) }
 
 func (h *half) failed(state uint32) error {
 	switch {
@@ -293,19 +293,18 @@ func (h *half) broken(err error) error {
 	return err
 }
 
-// A deadline sets and takes back the bit late.
+// A deadline sets and takes back the bit late. There is a timer only while somebody sleeps: most deadlines are those of
+// writes that hardly wait, and setting and stopping a timer for each costs more than such a write.
 type deadline struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	epoch int // tells a timer that was replaced while it fired
+	mu       sync.Mutex
+	at       atomic.Int64 // in nanoseconds since epoch; 0: none
+	sleeping bool
+	timer    *time.Timer
+	armed    int // tells a timer that was replaced while it fired
 }
 
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-	d.epoch++
-}
+// epoch is what deadlines count from.
+var epoch = time.Now()
 
 func (h *half) setDeadline(t time.Time) error {
 	d := &h.deadline
@@ -314,23 +313,67 @@ func (h *half) setDeadline(t time.Time) error {
 	if h.state.Load()&closed != 0 {
 		return fmt.Errorf("%s deadline of %s: %w", h.what, h.address, net.ErrClosed)
 	}
-	d.stop()
+	d.disarm()
 	h.state.And(^uint32(late))
 	if t.IsZero() {
+		d.at.Store(0)
 		return nil
 	}
-	left := time.Until(t)
+	d.at.Store(max(1, int64(t.Sub(epoch)))) // what is before the epoch has passed
+	if d.sleeping || time.Until(t) <= 0 {
+		d.arm(h)
+	}
+	return nil
+}
+
+// check sets the bit where the deadline has passed while nobody slept.
+func (d *deadline) check(h *half) {
+	if at := d.at.Load(); at != 0 && int64(time.Since(epoch)) >= at {
+		h.set(late)
+	}
+}
+
+// begin sees to it that who is about to sleep is woken at the deadline.
+func (d *deadline) begin(h *half) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sleeping = true
+	d.arm(h)
+}
+
+func (d *deadline) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sleeping = false
+	d.disarm()
+}
+
+// arm sets the bit at the deadline, if there is one. Called with the mutex held.
+func (d *deadline) arm(h *half) {
+	at := d.at.Load()
+	if at == 0 {
+		return
+	}
+	left := time.Duration(at) - time.Since(epoch)
 	if left <= 0 {
 		h.set(late)
-		return nil
+		return
 	}
-	epoch := d.epoch
+	armed := d.armed
 	d.timer = time.AfterFunc(left, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.epoch == epoch {
+		if d.armed == armed {
 			h.set(late)
 		}
 	})
-	return nil
+}
+
+// disarm takes back what arm did. Called with the mutex held.
+func (d *deadline) disarm() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	d.armed++
 }

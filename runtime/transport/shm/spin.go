@@ -6,60 +6,84 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // A spinner waits a little for something without parking. It is used by one goroutine at a time.
 //
 // What it does is competitive: it spins for as long as it takes that two parked sides wake each other, which is what a spin
-// can save, so that a wait in vain costs at most three times what parking at once would have. After each spin that found
-// nothing it passes over twice as many waits as before; a spin that finds something makes it spin each time again. It does not spin for a shorter time instead, because two
-// processes that had both come down to short spins would never find each other awake again.
+// can save, so that a wait in vain costs at most three times what parking at once would have. A spin that finds something
+// pays for the next few that do not: while large messages flow, some waits are long, such as those for the sender to encode
+// the next one, and parking in each short one behind them costs more than the messages. When all is spent it passes over
+// most waits. It does not spin for a shorter time instead, because two processes that had both come down to short spins
+// would never find each other awake again.
 type spinner struct {
 	limit time.Duration // 0: never
 	ready func() bool
+	first bool   // it may take the place of one that is not
+	yield func() // lets other threads run
 
-	skip   int // waits to pass over before the next spin
-	passed int // of them, those that were
+	purse   int // spins in vain that are paid for
+	pass    int // waits to pass over before the next spin
+	crowded int // waits that were passed over when the processor was stolen last, less those that ended well since
 }
 
-// mostSkipped bounds skip: how much of what waits in vain cost goes into spinning, an eighth, and how long two processes
-// that were disturbed take to find each other awake again.
-const mostSkipped = 7
+const (
+	earned     = 4 // spins in vain that one pays for which found something
+	mostEarned = 8
+	// passedOver bounds how much of what waits in vain cost goes into spinning, an eighth, and how long two processes that
+	// were disturbed take to find each other awake again.
+	passedOver = 7
+	// Who lost its processor for longer than stolen, on a machine that is busy with something else, parks from then on, for
+	// leastCrowded waits, and for twice as many each time that it comes to that again: who sleeps is given a processor sooner
+	// than who had one to burn.
+	stolen       = time.Millisecond
+	leastCrowded = 64
+	mostCrowded  = 4096
+)
 
-// spinning is whether a goroutine of this process spins. A second one would take a processor from those who have
-// something to do.
-var spinning atomic.Bool
+// spinning is what spins in this process. A second one would take a processor from those who have something to do.
+var spinning atomic.Pointer[spinner]
 
 // until says whether the wait is over. If not, it is time to park.
 func (s *spinner) until(h *half) bool {
 	if s.limit <= 0 {
 		return false
 	}
-	if s.passed < s.skip {
-		s.passed++
+	if s.pass > 0 {
+		s.pass--
 		return false
 	}
-	if !spinning.CompareAndSwap(false, true) {
+	if other := spinning.Load(); other != nil && (other.first || !s.first) || !spinning.CompareAndSwap(other, s) {
 		return false
 	}
 	found := s.spin(h)
-	spinning.Store(false)
-	s.passed = 0
-	if found {
-		s.skip = 0
-	} else {
-		s.skip = min(2*s.skip+1, mostSkipped)
+	switch {
+	case found:
+		s.purse = min(s.purse+earned, mostEarned)
+		s.crowded = max(s.crowded-1, 0)
+	case spinning.Load() != s: // it had to give way
+	case s.purse > 0:
+		s.purse--
+	default:
+		s.pass = max(s.pass, passedOver)
 	}
+	spinning.CompareAndSwap(s, nil)
 	return found
 }
 
 // How a spinner looks: looksPerRound times with a pause in between, which takes about half a microsecond; then it lets
-// others run.
+// other goroutines run. After roundsAlone it lets other threads run, too: on a machine with few processors the peer may be
+// waiting for one that its collector needs, and this thread has it.
 const (
 	looksPerRound = 16
 	pauses        = 4
+	roundsAlone   = 8
 )
+
+// yieldThread lets other threads run, if some wait for this one's processor.
+func yieldThread() { syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
 
 func (s *spinner) spin(h *half) bool {
 	var start time.Time
@@ -70,13 +94,23 @@ func (s *spinner) spin(h *half) bool {
 			}
 			pause(pauses)
 		}
-		switch {
-		case h.state.Load() != 0:
+		if h.state.Load() != 0 {
 			return true // something has changed
+		}
+		now := time.Now()
+		switch {
 		case round == 0:
-			start = time.Now()
-		case time.Since(start) > s.limit:
+			start = now
+		case now.Sub(start) > s.limit || spinning.Load() != s:
 			return false
+		}
+		if round >= roundsAlone {
+			s.yield()
+			if time.Since(now) > stolen {
+				s.crowded = min(max(2*s.crowded, leastCrowded), mostCrowded)
+				s.pass = s.crowded
+				return s.ready()
+			}
 		}
 		runtime.Gosched()
 	}

@@ -48,31 +48,83 @@ func waits(s *spinner, n int, there bool) (spins int) {
 	return spins
 }
 
-// TestSpinLess: spins that find nothing become rare, and one that finds something brings them back.
+// TestSpinLess: spins that find nothing become rare, and one that finds something brings them back, for a while.
 func TestSpinLess(t *testing.T) {
 	s := &spinner{limit: time.Microsecond}
-	if got, want := waits(s, 127, false), 18; got != want { // 1, 3, 7, 15, and then each eighth
-		t.Errorf("%d spins in 127 waits for nothing, want %d", got, want)
+	if got, want := waits(s, 128, false), 16; got != want {
+		t.Errorf("%d spins in 128 waits for nothing, want each eighth: %d", got, want)
 	}
-	if got, want := waits(s, 6400, false), 800; got != want {
-		t.Errorf("%d spins in 6400 more, want %d", got, want)
-	}
-	if got := waits(s, 64, true); got < 1 {
-		t.Errorf("%d spins in 64 waits", got)
+	if got := waits(s, 8, true); got < 1 {
+		t.Errorf("%d spins in 8 waits", got)
 	}
 	if got := waits(s, 100, true); got != 100 {
 		t.Errorf("%d spins in 100 waits for what is there, want 100", got)
 	}
+	if got, want := waits(s, 89, false), 19; got != want {
+		t.Errorf("%d spins in 89 waits for nothing, want %d that are paid for, and each eighth", got, want)
+	}
 }
 
-// TestOneSpinner: while a goroutine spins, others park.
+// TestOneSpinner: while a goroutine spins, others park, but who waits for room takes the place of who waits for data.
 func TestOneSpinner(t *testing.T) {
-	second := &spinner{limit: time.Hour, ready: func() bool {
-		t.Error("a second one spins")
-		return true
+	found := func() bool { return true }
+	reader := &spinner{limit: time.Hour, ready: found}
+	writer := &spinner{limit: time.Hour, ready: found, first: true}
+	if !during(t, reader, func() {
+		if (&spinner{limit: time.Hour, ready: found}).until(new(half)) {
+			t.Error("a second reader spins")
+		}
+	}) {
+		t.Error("the reader found nothing")
+	}
+	if !during(t, writer, func() {
+		if reader.until(new(half)) || (&spinner{limit: time.Hour, ready: found, first: true}).until(new(half)) {
+			t.Error("others spin while a writer does")
+		}
+	}) {
+		t.Error("the writer found nothing")
+	}
+	never := &spinner{limit: time.Hour, ready: func() bool { return false }, purse: 1}
+	if during(t, never, func() {
+		if !writer.until(new(half)) {
+			t.Error("the writer did not take the place of a reader")
+		}
+	}) || never.purse != 1 {
+		t.Errorf("the reader whose place was taken found something, or paid for it: %d left of 1", never.purse)
+	}
+}
+
+// during calls f once while s spins, and returns what s found.
+func during(t *testing.T, s *spinner, f func()) bool {
+	t.Helper()
+	ready, called := s.ready, false
+	s.ready = func() bool {
+		if !called {
+			called = true
+			f()
+		}
+		return ready()
+	}
+	defer func() { s.ready = ready }()
+	return s.until(new(half))
+}
+
+// TestCrowded: who loses its processor while it spins parks from then on, longer each time.
+func TestCrowded(t *testing.T) {
+	h := new(half)
+	s := &spinner{limit: time.Hour, ready: func() bool { return false }, yield: func() {
+		for begin := time.Now(); time.Since(begin) <= stolen; {
+		}
 	}}
-	first := &spinner{limit: time.Hour, ready: func() bool { return !second.until(new(half)) }}
-	if !first.until(new(half)) {
-		t.Error("the first one found nothing")
+	for _, want := range []int{64, 128, 256} {
+		if s.pass = 0; s.until(h) || s.pass != want {
+			t.Errorf("after losing its processor it parks %d times, want %d", s.pass, want)
+		}
+	}
+	s.pass = 0
+	waits(s, 256, true)
+	s.ready = func() bool { return false }
+	if s.until(h); s.pass != 64 {
+		t.Errorf("after 256 spins that went well it parks %d times, want 64", s.pass)
 	}
 }
