@@ -415,7 +415,7 @@ func (s *Session) putInPlace(h frame.Header) {
 		}
 		p.b = st.place(int(h.Length))
 	case h.Flags&frame.Msg != 0:
-		p.b, p.alone = make([]byte, h.Length), true
+		p.b, p.alone = unzeroed(int(h.Length)), true
 	default:
 		return
 	}

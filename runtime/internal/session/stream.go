@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
@@ -84,12 +86,14 @@ const (
 	pieceAlone = 64 << 10 // the pieces of larger ones: nobody else is sending
 	pieceTurns = 16 << 10 // several streams take turns
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
-	raiseMost  = 1 << 20  // the largest window that a stream is raised to
+	raiseMost  = 4 << 20  // the largest window that a stream is raised to
 	arenaSize  = 16 << 10
 	arenaMost  = 1 << 10 // larger messages have memory of their own, and their strings stay there when they are decoded
 	// busy is in what time a stream uses up half of its window that is to have a larger one: a stream of 640 KiB/s and more,
 	// so that on a network, too, where the peer learns of credit a round trip later, the window is not what limits it.
 	busy = 100 * time.Millisecond
+	// wholeMost is the largest message that gets its memory at once.
+	wholeMost = 2 << 20
 	// scratchMost is the largest buffer that is kept to encode the next message in.
 	scratchMost = 2 << 20
 )
@@ -191,16 +195,32 @@ func (st *stream) arrive(payload []byte, more bool) error {
 }
 
 // grow makes room for n more bytes of the message that is being put together, of which come have come, and behind which
-// rest others are to follow: for four times what has come and 64 KiB, and no more than the message needs, whatever
-// length was claimed.
+// rest others are to follow: for four times what has come and 64 KiB, and no more than the message needs, whatever length
+// was claimed; where there is room for it in the session's budget, for a message up to wholeMost as a whole.
 func (st *stream) grow(n, come, rest int) {
 	need := len(st.part) + n
 	if need <= cap(st.part) {
 		return
 	}
-	bigger := make([]byte, len(st.part), min(need+rest, max(need, 4*come+pieceAlone)))
+	most := 4*come + pieceAlone
+	if st.partRoom > 0 || st.fits(need+rest) {
+		most = max(most, wholeMost)
+	}
+	bigger := unzeroed(min(need+rest, max(need, most)))[:len(st.part)]
 	copy(bigger, st.part)
 	st.part = bigger
+}
+
+// fits says whether there is room for a message in the session's budget.
+func (st *stream) fits(total int) bool { return st.s.reserved+total <= st.s.limits.Assembly }
+
+// unzeroed returns memory for n bytes that are all to be written before they are read. What make does besides, to zero
+// them, takes longer than reading a large message from another process.
+func unzeroed(n int) []byte {
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteByte(0) // else it has no memory that can be named
+	return unsafe.Slice(unsafe.StringData(b.String()), n)
 }
 
 // place returns where n bytes of the next piece belong, so that they can be read there. They count when arrive gets them.
@@ -236,7 +256,7 @@ func (st *stream) reserve() {
 		return
 	}
 	s, total := st.s, len(st.part)+st.partLeft
-	if s.reserved+total > s.limits.Assembly {
+	if !st.fits(total) {
 		st.starving = true
 		s.starved = append(s.starved, st)
 		return
@@ -259,7 +279,7 @@ func (s *Session) release(room int) {
 		st := s.starved[0]
 		st.starving = false
 		if !st.over && st.partLeft > 0 {
-			if s.reserved+len(st.part)+st.partLeft > s.limits.Assembly {
+			if !st.fits(len(st.part) + st.partLeft) {
 				st.starving = true
 				return
 			}
