@@ -24,7 +24,7 @@ func serve(ctx context.Context) error {
 	signal.Ignore(os.Interrupt)
 	signal.Reset(syscall.SIGTERM)
 	s := &server{ctx: ctx, bench: benchv1.NewBenchService(&bench{})}
-	endpoint := &ipc.Endpoint{Services: []ipc.Service{s.bench, benchv1.NewControlService(s)}, Logger: slog.New(slog.DiscardHandler)}
+	endpoint := &ipc.Endpoint{Services: []ipc.Service{s.bench, benchv1.NewControlService(s)}, Logger: silent}
 	err := endpoint.Serve(ctx, "stdio:")
 	stop()
 	s.wg.Wait()
@@ -33,6 +33,9 @@ func serve(ctx context.Context) error {
 	}
 	return err
 }
+
+// silent is the server's logger: what is worth saying, the client says.
+var silent = slog.New(slog.DiscardHandler)
 
 // server implements benchv1.ControlServer.
 type server struct {
@@ -54,7 +57,7 @@ func (s *server) Listen(_ context.Context, req *benchv1.ListenRequest) (*benchv1
 }
 
 func (s *server) listen(address string) (string, error) {
-	l, err := (&ipc.Endpoint{Services: []ipc.Service{s.bench}}).Listen(s.ctx, address)
+	l, err := (&ipc.Endpoint{Services: []ipc.Service{s.bench}, Logger: silent}).Listen(s.ctx, address)
 	if err != nil {
 		return "", err
 	}
