@@ -108,7 +108,10 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		}
 	}
 	o := m.outgoing(ctx)
-	st := &RawStream{ctx: ctx, m: m, end: end, trailers: o.Trailers, cancel: func() {}}
+	st := &RawStream{ctx: ctx, m: m, next: m.response, end: end, trailers: o.Trailers, cancel: func() {}}
+	if m.responses != nil {
+		st.next = m.responses()
+	}
 	if o.Timeout > 0 {
 		st.ctx, st.cancel = context.WithTimeout(ctx, o.Timeout)
 	}
@@ -125,6 +128,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 type RawStream struct {
 	ctx      context.Context
 	m        *Method
+	next     func() Message // makes what comes next
 	call     *session.Call
 	trailers *frame.Metadata
 	cancel   func()
@@ -151,6 +155,9 @@ func (s *RawStream) Receive(m Message) error {
 
 // public makes the errors of the session those of this package.
 func (s *RawStream) public(err error) error {
+	if err == nil {
+		return nil
+	}
 	var f *session.Failure
 	if errors.As(err, &f) {
 		return s.m.fromFailure(f)
@@ -183,7 +190,7 @@ func (s *RawStream) Close() {
 }
 
 func (s *RawStream) receiveNew() (Message, error) {
-	m := s.m.response()
+	m := s.next()
 	if err := s.Receive(m); err != nil {
 		return nil, err
 	}

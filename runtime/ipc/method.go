@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"reflect"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
@@ -26,6 +27,8 @@ type Method struct {
 	errors   []errorType
 	request  func() Message
 	response func() Message // nil: nothing comes back
+	// Each returns what makes the messages of one stream.
+	requests, responses func() func() Message
 }
 
 // Path is the method's name: "echo.v1.Echo/Say".
@@ -113,6 +116,31 @@ func newMethod(path string, shape Shape, request, response func() Message, optio
 	return m
 }
 
+// Bounds of how many messages of a stream are made at once: one that is kept keeps the others in memory.
+const (
+	slabMessages = 16
+	slabBytes    = 2 << 10
+)
+
+// inSlabs returns what makes the messages of a stream, several at once where there are many: to make each by itself
+// takes as long as decoding it.
+func inSlabs[T pointer[M], M any]() func() Message {
+	var slab []M
+	n, most := 1, slabMessages
+	if size := int(reflect.TypeFor[M]().Size()); size > slabBytes/slabMessages {
+		most = max(slabBytes/size, 1)
+	}
+	return func() Message {
+		if len(slab) == 0 {
+			slab = make([]M, n)
+			n = min(2*n, most)
+		}
+		m := T(&slab[0])
+		slab = slab[1:]
+		return m
+	}
+}
+
 // errNoResponse is a handler's mistake.
 var errNoResponse = errors.New("the handler returned neither a response nor an error")
 
@@ -166,7 +194,9 @@ type ServerStream[Req, Res Message] struct{ Method }
 
 // NewServerStream describes a method. It is for generated code.
 func NewServerStream[Req pointer[Q], Res pointer[S], Q, S any](path string, options ...MethodOption) *ServerStream[Req, Res] {
-	return &ServerStream[Req, Res]{newMethod(path, ServerStreamShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	s := &ServerStream[Req, Res]{newMethod(path, ServerStreamShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	s.responses = inSlabs[Res]
+	return s
 }
 
 // Call calls the method through c when the sequence is ranged over, each time anew. Leaving the loop ends the call. An
@@ -231,7 +261,9 @@ type ClientStream[Req, Res Message] struct{ Method }
 
 // NewClientStream describes a method. It is for generated code.
 func NewClientStream[Req pointer[Q], Res pointer[S], Q, S any](path string, options ...MethodOption) *ClientStream[Req, Res] {
-	return &ClientStream[Req, Res]{newMethod(path, ClientStreamShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	s := &ClientStream[Req, Res]{newMethod(path, ClientStreamShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	s.requests = inSlabs[Req]
+	return s
 }
 
 // Call calls the method through c with all of in, and returns the response. It stops ranging over in when the peer
@@ -275,8 +307,8 @@ func (s *ClientStream[Req, Res]) Handle(fn func(context.Context, iter.Seq2[Req, 
 // requests is the stream of requests as a handler sees it.
 func requests[Req Message](m *Method, in *session.Incoming) iter.Seq2[Req, error] {
 	return func(yield func(Req, error) bool) {
-		for {
-			req := m.request()
+		for next := m.requests(); ; {
+			req := next()
 			err := in.Receive(req)
 			if err == io.EOF {
 				return
@@ -298,7 +330,9 @@ type Bidi[Req, Res Message] struct{ Method }
 
 // NewBidi describes a method. It is for generated code.
 func NewBidi[Req pointer[Q], Res pointer[S], Q, S any](path string, options ...MethodOption) *Bidi[Req, Res] {
-	return &Bidi[Req, Res]{newMethod(path, BidiShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	b := &Bidi[Req, Res]{newMethod(path, BidiShape, func() Message { return Req(new(Q)) }, func() Message { return Res(new(S)) }, options)}
+	b.requests, b.responses = inSlabs[Req], inSlabs[Res]
+	return b
 }
 
 // Call starts a call through c.

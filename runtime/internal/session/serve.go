@@ -489,6 +489,9 @@ func (in *Incoming) Receive(m codec.Message) error {
 // Send sends a message to the caller, waiting for credit.
 func (in *Incoming) Send(m codec.Message) error {
 	err := in.send(in, m, 0)
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, errSendClosed) {
 		if cerr := in.Err(); cerr != nil {
 			return cerr
