@@ -17,17 +17,17 @@ type Encoder struct {
 	err    *Error // the first; which field it is about is found out when all is done
 }
 
-// What Open leaves where a length will be says how much room there is.
-const (
-	roomOfLeaf = 0 // one byte
-	roomNarrow = 1 // one byte
-	roomWide   = 2 // two bytes
-)
-
 // The lengths from which on one and two bytes are too few.
 const (
 	narrowLimit = 1 << 7
 	wideLimit   = 1 << 14
+)
+
+// What Open leaves where a length will be says how much room there is. Lengths that are less can just be put there.
+const (
+	roomWide   = 0               // two bytes
+	roomNarrow = narrowLimit - 1 // one byte
+	roomOfLeaf = narrowLimit     // one byte
 )
 
 // A span is a message that has been written: where its length stands, how much room that has, and where the message ends.
@@ -60,16 +60,20 @@ func OpenLeaf(b []byte, tag uint64) []byte {
 
 // Close writes the length of the message that ends b, into the room at position at.
 func (e *Encoder) Close(b []byte, at int) []byte {
-	if n := len(b) - at - 1; n < narrowLimit && b[at] != roomWide {
-		b[at] = byte(n)
-		return b
+	n := len(b) - at - 1
+	if n >= int(b[at]) {
+		return e.close(b, at)
 	}
-	return e.close(b, at)
+	b[at] = byte(n)
+	return b
 }
 
-// close is Close where the length takes two bytes or more, or has two.
+// close is Close where the length may take two bytes or more, or has two.
 func (e *Encoder) close(b []byte, at int) []byte {
-	room := int(max(b[at], 1))
+	room := 1
+	if b[at] == roomWide {
+		room = 2
+	}
 	n := len(b) - at - room
 	if b[at] != roomOfLeaf {
 		e.narrow = n < narrowLimit
@@ -77,6 +81,9 @@ func (e *Encoder) close(b []byte, at int) []byte {
 	switch {
 	case n >= wideLimit:
 		e.late = append(e.late, span{at, room, len(b)})
+		return b
+	case n < narrowLimit && room == 1:
+		b[at] = byte(n)
 		return b
 	case n < narrowLimit:
 		copy(b[at+1:], b[at+2:])

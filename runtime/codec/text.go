@@ -36,9 +36,9 @@ func putWord(b []byte, at int, v uint64) {
 // AppendString appends a tag, the length and the bytes of s, which must be UTF-8.
 func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
 	n, at := len(s), len(b)
-	if n == 0 || n > shortText || tag > 0x7f || cap(b)-at < 2+n || !wordsAnywhere {
-		e.check(s)
-		return AppendRawString(b, tag, s)
+	end := at + 2 + n
+	if uint(n-1) >= shortText || tag > 0x7f || uint(end) > uint(cap(b)) || !wordsAnywhere {
+		return e.appendText(b, tag, s)
 	}
 	// There is room for the tag, the length and n bytes: nothing is read or written beyond them, and no pointer is made
 	// to behind them, which for n = 0 could be another object.
@@ -50,21 +50,27 @@ func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
 	switch {
 	case n >= 8:
 		// The last word may share bytes with the one before.
-		for i := 0; i < n-8; i += 8 {
-			bits |= copyWord(to, from, i)
+		bits = copyWord(to, from, 0) | copyWord(to, from, n-8)
+		if n > 16 {
+			for i := 8; i < n-8; i += 8 {
+				bits |= copyWord(to, from, i)
+			}
 		}
-		bits |= copyWord(to, from, n-8)
 	case n >= 4:
 		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
 	default:
-		for i := range n {
-			bits |= uint64(copyByte(to, from, i))
-		}
+		bits = uint64(copyByte(to, from, 0) | copyByte(to, from, n/2) | copyByte(to, from, n-1))
 	}
 	if bits&notASCII != 0 {
-		e.check(s)
+		return e.appendText(b, tag, s)
 	}
-	return b[:at+2+n]
+	return b[:end]
+}
+
+// appendText is AppendString for what is empty, long or not ASCII, or has no room.
+func (e *Encoder) appendText(b []byte, tag uint64, s string) []byte {
+	e.check(s)
+	return AppendRawString(b, tag, s)
 }
 
 // copyWord copies eight bytes, and returns them.

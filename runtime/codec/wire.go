@@ -335,6 +335,9 @@ func AppendUnknown(b []byte, fields []byte) []byte {
 	return b
 }
 
+// appendUnknown is not inlined, as every message would have its code, and hardly one needs it.
+//
+//go:noinline
 func appendUnknown(b []byte, fields []byte) []byte { return append(b, fields...) }
 
 // Zigzag32 is how a sint32 is written: small absolute values get small numbers.
