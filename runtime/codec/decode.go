@@ -14,6 +14,7 @@ type Decoder struct {
 	// text is memory for strings and byte slices, of which the first textUsed bytes are taken.
 	text     []byte
 	textUsed int
+	inWords  uint // up to how many bytes a string is copied in words
 
 	depth    int    // how many more messages may stand inside the present one
 	memory   int    // how many more bytes elements may take; less than 0 if some have taken more
@@ -37,6 +38,9 @@ func (o Options) decode(b []byte, m Fields) error {
 	}
 	var d Decoder // a literal would be made elsewhere and copied
 	d.input, d.options, d.depth, d.memory, d.ahead = b, o, o.MaxDepth-1, o.MaxMemory, 1
+	if !o.Alias && wordsAnywhere {
+		d.inWords = shortText
+	}
 	end := m.DecodeFields(onStack(&d), b, 0)
 	if d.slabs != nil {
 		d.slabs.put()
@@ -96,18 +100,52 @@ func joinPath(first, rest string) string {
 
 // ReadString reads a string, which must be UTF-8.
 func (d *Decoder) ReadString(b []byte, pos int) (string, int) {
-	if pos >= len(b) {
-		return "", truncated
+	if uint(pos) >= uint(len(b)) {
+		return "", short(pos)
 	}
-	n, start := ReadVarint(b, pos)
-	if n > uint64(len(b)-start) || start < 0 {
-		return "", short(start)
+	n, start := int(b[pos]), pos+1
+	if uint(n-1) >= d.inWords || n > len(b)-start {
+		return d.readString(b, pos)
 	}
-	s, ok := d.string(start, int(n))
-	if !ok {
+	if n > len(d.text)-d.textUsed {
+		d.moreText(start)
+	}
+	// There are n bytes in both: nothing is read or written beyond them.
+	to := unsafe.Add(unsafe.Pointer(unsafe.SliceData(d.text)), d.textUsed)
+	from := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), start)
+	var bits uint64
+	switch {
+	case n >= 8:
+		// The last word may share bytes with the one before.
+		bits = copyWord(to, from, 0) | copyWord(to, from, n-8)
+		if n > 16 {
+			for i := 8; i < n-8; i += 8 {
+				bits |= copyWord(to, from, i)
+			}
+		}
+	case n >= 4:
+		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
+	default:
+		bits = uint64(copyByte(to, from, 0) | copyByte(to, from, n/2) | copyByte(to, from, n-1))
+	}
+	if bits&notASCII != 0 {
+		return d.readString(b, pos)
+	}
+	d.textUsed += n
+	return unsafe.String((*byte)(to), n), start + n
+}
+
+// readString is ReadString for what is empty, long or not ASCII.
+func (d *Decoder) readString(b []byte, pos int) (string, int) {
+	start, end := readSpan(b, pos)
+	if start < 0 {
+		return "", start
+	}
+	s := d.longString(b, start, end)
+	if !utf8.ValidString(s) {
 		return "", badUTF8
 	}
-	return s, start + int(n)
+	return s, end
 }
 
 // ReadRawString reads a string, whatever its bytes are.
@@ -116,8 +154,7 @@ func (d *Decoder) ReadRawString(b []byte, pos int) (string, int) {
 	if start < 0 {
 		return "", start
 	}
-	s, _ := d.string(start, end-start)
-	return s, end
+	return d.longString(b, start, end), end
 }
 
 // textChunk is how much memory is taken at once for strings and byte slices. Whoever keeps one keeps all of it, so larger
@@ -127,50 +164,17 @@ const (
 	ownText   = textChunk / 8
 )
 
-// string returns n bytes of the input from start on, and whether they are UTF-8.
-func (d *Decoder) string(start, n int) (string, bool) {
-	if n == 0 {
-		return "", true
-	}
-	if n > shortText || d.options.Alias || !wordsAnywhere {
-		s := d.longString(start, start+n)
-		return s, utf8.ValidString(s)
-	}
-	if n > len(d.text)-d.textUsed {
-		d.moreText(start)
-	}
-	// There are n bytes in both: nothing is read or written beyond them.
-	to := unsafe.Add(unsafe.Pointer(unsafe.SliceData(d.text)), d.textUsed)
-	from := unsafe.Add(unsafe.Pointer(unsafe.SliceData(d.input)), start)
-	d.textUsed += n
-	var bits uint64
-	switch {
-	case n >= 8:
-		// The last word may share bytes with the one before.
-		for i := 0; i < n-8; i += 8 {
-			bits |= copyWord(to, from, i)
-		}
-		bits |= copyWord(to, from, n-8)
-	case n >= 4:
-		bits = copyHalf(to, from, 0) | copyHalf(to, from, n-4)
-	default:
-		for i := range n {
-			bits |= uint64(copyByte(to, from, i))
-		}
-	}
-	s := unsafe.String((*byte)(to), n)
-	return s, bits&notASCII == 0 || utf8.ValidString(s)
-}
-
 // moreText takes memory for what is at start and behind it.
 func (d *Decoder) moreText(start int) {
 	d.text, d.textUsed = make([]byte, min(len(d.input)-start, textChunk)), 0
 }
 
-// longString is string for what is not worth taking in words.
-func (d *Decoder) longString(start, end int) string {
-	in := d.input[start:end]
+// longString returns the bytes of b from start to end as a string.
+func (d *Decoder) longString(b []byte, start, end int) string {
+	in := b[start:end]
 	switch {
+	case len(in) == 0:
+		return ""
 	case d.options.Alias:
 		return unsafe.String(unsafe.SliceData(in), len(in))
 	case len(in) > ownText:
@@ -189,7 +193,7 @@ func (d *Decoder) ReadBytes(b []byte, pos int) ([]byte, int) {
 	if start < 0 || start == end {
 		return nil, start
 	}
-	return d.bytes(start, end), end
+	return d.bytes(b, start, end), end
 }
 
 // ReadPresentBytes reads bytes that are there even if there are none: it never returns nil.
@@ -198,13 +202,13 @@ func (d *Decoder) ReadPresentBytes(b []byte, pos int) ([]byte, int) {
 	if start < 0 || start == end {
 		return []byte{}, start
 	}
-	return d.bytes(start, end), end
+	return d.bytes(b, start, end), end
 }
 
-// bytes returns the input from start to end, of which there is at least one byte. It may be written to: no string
+// bytes returns the bytes of b from start to end, of which there is at least one byte. It may be written to: no string
 // and no other slice has the same bytes, because no two fields do.
-func (d *Decoder) bytes(start, end int) []byte {
-	s := d.longString(start, end)
+func (d *Decoder) bytes(b []byte, start, end int) []byte {
+	s := d.longString(b, start, end)
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
@@ -263,11 +267,20 @@ func (d *Decoder) ReadMessage(m Fields, b []byte, pos int) int {
 	if d.depth == 0 || d.memory < 0 {
 		return d.spent()
 	}
-	group := d.group
-	d.group = 0
+	if d.group != 0 {
+		return d.readMessageInGroup(m, b, pos)
+	}
 	d.depth--
 	pos = m.DecodeFields(d, b[:start+int(n)], start)
 	d.depth++
+	return pos
+}
+
+// readMessageInGroup is ReadMessage for a message inside a group, whose end is not the message's.
+func (d *Decoder) readMessageInGroup(m Fields, b []byte, pos int) int {
+	group := d.group
+	d.group = 0
+	pos = d.ReadMessage(m, b, pos)
 	d.group = group
 	return pos
 }
@@ -354,18 +367,24 @@ func (d *Decoder) failElement(code, i int, tag uint64, pos int) int {
 // tag of the first. It is at least 1. What is malformed, or has its tag in more bytes than needed, ends the count and is
 // found when it is read.
 func countSpans(b []byte, tag uint64, pos int) int {
-	n := 1
-	for tagSize := SizeVarint(tag); pos < len(b); n++ {
+	n, first, tagSize := 1, byte(tag), SizeVarint(tag)
+	if tagSize > 1 {
+		first |= 0x80
+	}
+	for ; pos < len(b); n++ {
 		size, start := ReadVarint(b, pos)
 		if size >= uint64(len(b)-start) || start < 0 {
 			break
 		}
-		end := start + int(size)
-		next, after := ReadVarint(b, end)
-		if next != tag || after != end+tagSize {
+		if pos = start + int(size); b[pos] != first {
 			break
 		}
-		pos = after
+		if tagSize > 1 {
+			if next, after := ReadVarint(b, pos); next != tag || after != pos+tagSize {
+				break
+			}
+		}
+		pos += tagSize
 	}
 	return n
 }
@@ -383,7 +402,25 @@ func ReadGroups[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int,
 // ReadStrings reads the strings at pos and in the fields of the same tag that follow it directly, which must be
 // UTF-8, and appends them to list.
 func (d *Decoder) ReadStrings(tag uint64, b []byte, pos int, list []string) ([]string, int) {
-	return d.readStrings(tag, b, pos, list, true)
+	p := &d.strings
+	if list != nil || tag > 0x7f || p.used == len(p.all) {
+		return d.readStrings(tag, b, pos, list, true)
+	}
+	// While the piece has room, the list grows in it, and need not be counted first.
+	from := p.used
+	for i := from; i < len(p.all); i++ {
+		s, end := d.ReadString(b, pos)
+		if end < 0 {
+			return p.all[from:i:i], d.failElement(end, i-from, tag, pos)
+		}
+		p.all[i] = s
+		p.used = i + 1
+		if end >= len(b) || b[end] != byte(tag) {
+			return p.all[from : i+1 : i+1], end
+		}
+		pos = end + 1
+	}
+	return d.readStrings(tag, b, pos, p.all[from:], true)
 }
 
 // ReadRawStrings is ReadStrings for strings that may hold any bytes.
@@ -406,13 +443,15 @@ func (d *Decoder) readStrings(tag uint64, b []byte, pos int, list []string, chec
 		if i > 0 {
 			pos += tagSize
 		}
-		start, end := readSpan(b, pos)
-		if start < 0 {
-			return list, d.failElement(start, len(list), tag, pos)
+		var s string
+		var end int
+		if checked {
+			s, end = d.ReadString(b, pos)
+		} else {
+			s, end = d.ReadRawString(b, pos)
 		}
-		s, ok := d.string(start, end-start)
-		if checked && !ok {
-			return list, d.failElement(badUTF8, len(list), tag, pos)
+		if end < 0 {
+			return list, d.failElement(end, len(list), tag, pos)
 		}
 		pos = end
 		list = append(list, s)

@@ -24,6 +24,14 @@ func getWord(b []byte, at int) uint64 {
 	return binary.LittleEndian.Uint64(b[at:])
 }
 
+// getHalf returns the four bytes of b at a position, which must be there.
+func getHalf(b []byte, at int) uint32 {
+	if wordsAnywhere {
+		return *(*uint32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at))
+	}
+	return binary.LittleEndian.Uint32(b[at:])
+}
+
 // putWord sets the eight bytes of b at a position, which must be there.
 func putWord(b []byte, at int, v uint64) {
 	if wordsAnywhere {

@@ -145,7 +145,7 @@ func ReadFixed32(b []byte, pos int) (uint32, int) {
 	if uint(pos) > uint(len(b)) || len(b)-pos < 4 {
 		return 0, short(pos)
 	}
-	return binary.LittleEndian.Uint32(b[pos:]), pos + 4
+	return getHalf(b, pos), pos + 4
 }
 
 // ReadFixed64 reads a fixed64.
@@ -153,7 +153,7 @@ func ReadFixed64(b []byte, pos int) (uint64, int) {
 	if uint(pos) > uint(len(b)) || len(b)-pos < 8 {
 		return 0, short(pos)
 	}
-	return binary.LittleEndian.Uint64(b[pos:]), pos + 8
+	return getWord(b, pos), pos + 8
 }
 
 // short keeps the failure that a reader before has left in pos, or says that the input ends.
