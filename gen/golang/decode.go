@@ -21,7 +21,9 @@ func (w *printer) decode(m *message) {
 		w.p("d.Require()")
 	}
 	w.p("var tag uint64")
-	w.p("for start := pos; pos < len(b)-1; start = pos {")
+	w.p("var start int")
+	w.p("for pos >= 0 && pos < len(b)-1 {")
+	w.p("start = pos")
 	w.p("tag, pos = %s(b, pos)", codec("ReadTag"))
 	w.p("switch tag {")
 	for _, part := range m.parts() {
@@ -32,11 +34,8 @@ func (w *printer) decode(m *message) {
 	w.p("default:")
 	w.p("pos = d.Unknown(&m.unknownFields, tag, b, start, pos)")
 	w.p("}")
-	w.p("if pos < 0 {")
-	w.p("return d.Fail(m, tag, start, pos)")
 	w.p("}")
-	w.p("}")
-	w.p("return d.End(m, b, pos)")
+	w.p("return d.End(m, b, start, pos)")
 	w.p("}")
 }
 

@@ -79,12 +79,13 @@ func (d *Decoder) reason(code int) string {
 	return reasons[min(-code, len(reasons)-1)]
 }
 
-// Fail notes that reading the field of m that starts at start has failed, with the code that its reader returned,
-// and returns what DecodeFields is to return.
-func (d *Decoder) Fail(m Fields, tag uint64, start, code int) int {
+// fail notes that reading the field of m that starts at start has failed, with the code that its reader returned, and
+// returns what DecodeFields is to return.
+func (d *Decoder) fail(m Fields, b []byte, start, code int) int {
 	if code != failed {
 		d.err = &Error{Offset: start, Reason: d.reason(code)}
 	}
+	tag, _ := readVarint(b, start)
 	if name := fieldName(m, tag); name != "" {
 		d.path = joinPath(name, d.path)
 	}
@@ -212,20 +213,23 @@ func (d *Decoder) bytes(b []byte, start, end int) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
-// End returns what DecodeFields is to return when less than two bytes are left of b, of which only the end of a group can
-// be one.
-func (d *Decoder) End(m Fields, b []byte, pos int) int {
+// End returns what DecodeFields is to return when pos is negative, as reading the field at start has failed, or when less than
+// two bytes are left of b, of which only the end of a group can be one.
+func (d *Decoder) End(m Fields, b []byte, start, pos int) int {
 	if pos == len(b) {
 		return pos
 	}
-	return d.end(m, b, pos)
+	return d.end(m, b, start, pos)
 }
 
-func (d *Decoder) end(m Fields, b []byte, pos int) int {
+func (d *Decoder) end(m Fields, b []byte, start, pos int) int {
+	if pos < 0 {
+		return d.fail(m, b, start, pos)
+	}
 	tag, value := readVarint(b, pos)
 	var none []byte
 	if value = d.Unknown(&none, tag, b, pos, value); value < 0 {
-		return d.Fail(m, tag, pos, value)
+		return d.fail(m, b, pos, value)
 	}
 	return value
 }

@@ -79,7 +79,9 @@ func (m *GreetRequest) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GreetRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -87,11 +89,8 @@ func (m *GreetRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -178,7 +177,9 @@ func (m *GreetResponse) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GreetResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
@@ -186,11 +187,8 @@ func (m *GreetResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -280,7 +278,9 @@ func (m *NameTooLong) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NameTooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // limit
@@ -289,11 +289,8 @@ func (m *NameTooLong) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -380,7 +377,9 @@ func (m *CountdownRequest) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CountdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // from
@@ -389,11 +388,8 @@ func (m *CountdownRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -480,7 +476,9 @@ func (m *CountdownResponse) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *CountdownResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // number
@@ -489,11 +487,8 @@ func (m *CountdownResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) in
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -580,7 +575,9 @@ func (m *ChatRequest) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ChatRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // line
@@ -588,11 +585,8 @@ func (m *ChatRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -679,7 +673,9 @@ func (m *ChatResponse) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ChatResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // line
@@ -687,11 +683,8 @@ func (m *ChatResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -778,7 +771,9 @@ func (m *WaveRequest) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *WaveRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -786,11 +781,8 @@ func (m *WaveRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -191,7 +191,9 @@ func (m *FileDescriptorSet) Unmarshal(b []byte) error {
 func (m *FileDescriptorSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // file
@@ -199,11 +201,8 @@ func (m *FileDescriptorSet) DecodeFields(d *codec.Decoder, b []byte, pos int) in
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -532,7 +531,9 @@ func (m *FileDescriptorProto) Unmarshal(b []byte) error {
 func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -578,11 +579,8 @@ func (m *FileDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -907,7 +905,9 @@ func (m *DescriptorProto) Unmarshal(b []byte) error {
 func (m *DescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -937,11 +937,8 @@ func (m *DescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1124,7 +1121,9 @@ func (m *DescriptorProto_ExtensionRange) Unmarshal(b []byte) error {
 func (m *DescriptorProto_ExtensionRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
@@ -1141,11 +1140,8 @@ func (m *DescriptorProto_ExtensionRange) DecodeFields(d *codec.Decoder, b []byte
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1266,7 +1262,9 @@ func (m *DescriptorProto_ReservedRange) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *DescriptorProto_ReservedRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
@@ -1278,11 +1276,8 @@ func (m *DescriptorProto_ReservedRange) DecodeFields(d *codec.Decoder, b []byte,
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1445,7 +1440,9 @@ func (m *ExtensionRangeOptions) Unmarshal(b []byte) error {
 func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // declaration
@@ -1463,11 +1460,8 @@ func (m *ExtensionRangeOptions) DecodeFields(d *codec.Decoder, b []byte, pos int
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -1680,7 +1674,9 @@ func (m *ExtensionRangeOptions_Declaration) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ExtensionRangeOptions_Declaration) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // number
@@ -1701,11 +1697,8 @@ func (m *ExtensionRangeOptions_Declaration) DecodeFields(d *codec.Decoder, b []b
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1989,7 +1982,9 @@ func (m *FieldDescriptorProto) Unmarshal(b []byte) error {
 func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -2030,11 +2025,8 @@ func (m *FieldDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2348,7 +2340,9 @@ func (m *OneofDescriptorProto) Unmarshal(b []byte) error {
 func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -2362,11 +2356,8 @@ func (m *OneofDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int)
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2552,7 +2543,9 @@ func (m *EnumDescriptorProto) Unmarshal(b []byte) error {
 func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -2572,11 +2565,8 @@ func (m *EnumDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -2709,7 +2699,9 @@ func (m *EnumDescriptorProto_EnumReservedRange) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *EnumDescriptorProto_EnumReservedRange) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // start
@@ -2721,11 +2713,8 @@ func (m *EnumDescriptorProto_EnumReservedRange) DecodeFields(d *codec.Decoder, b
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2851,7 +2840,9 @@ func (m *EnumValueDescriptorProto) Unmarshal(b []byte) error {
 func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -2868,11 +2859,8 @@ func (m *EnumValueDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -3017,7 +3005,9 @@ func (m *ServiceDescriptorProto) Unmarshal(b []byte) error {
 func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -3033,11 +3023,8 @@ func (m *ServiceDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos in
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -3227,7 +3214,9 @@ func (m *MethodDescriptorProto) Unmarshal(b []byte) error {
 func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -3253,11 +3242,8 @@ func (m *MethodDescriptorProto) DecodeFields(d *codec.Decoder, b []byte, pos int
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -3734,7 +3720,9 @@ func (m *FileOptions) Unmarshal(b []byte) error {
 func (m *FileOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // java_package
@@ -3804,11 +3792,8 @@ func (m *FileOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4158,7 +4143,9 @@ func (m *MessageOptions) Unmarshal(b []byte) error {
 func (m *MessageOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // message_set_wire_format
@@ -4186,11 +4173,8 @@ func (m *MessageOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4572,7 +4556,9 @@ func (m *FieldOptions) Unmarshal(b []byte) error {
 func (m *FieldOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // ctype
@@ -4623,11 +4609,8 @@ func (m *FieldOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -4984,7 +4967,9 @@ func (m *FieldOptions_EditionDefault) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FieldOptions_EditionDefault) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // value
@@ -4996,11 +4981,8 @@ func (m *FieldOptions_EditionDefault) DecodeFields(d *codec.Decoder, b []byte, p
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -5144,7 +5126,9 @@ func (m *FieldOptions_FeatureSupport) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FieldOptions_FeatureSupport) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // edition_introduced
@@ -5162,11 +5146,8 @@ func (m *FieldOptions_FeatureSupport) DecodeFields(d *codec.Decoder, b []byte, p
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -5293,7 +5274,9 @@ func (m *OneofOptions) Unmarshal(b []byte) error {
 func (m *OneofOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // features
@@ -5306,11 +5289,8 @@ func (m *OneofOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5503,7 +5483,9 @@ func (m *EnumOptions) Unmarshal(b []byte) error {
 func (m *EnumOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireVarint: // allow_alias
@@ -5525,11 +5507,8 @@ func (m *EnumOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5723,7 +5702,9 @@ func (m *EnumValueOptions) Unmarshal(b []byte) error {
 func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // deprecated
@@ -5747,11 +5728,8 @@ func (m *EnumValueOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -5911,7 +5889,9 @@ func (m *ServiceOptions) Unmarshal(b []byte) error {
 func (m *ServiceOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 33<<3 | codec.WireVarint: // deprecated
@@ -5927,11 +5907,8 @@ func (m *ServiceOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6101,7 +6078,9 @@ func (m *MethodOptions) Unmarshal(b []byte) error {
 func (m *MethodOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 33<<3 | codec.WireVarint: // deprecated
@@ -6120,11 +6099,8 @@ func (m *MethodOptions) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6377,7 +6353,9 @@ func (m *UninterpretedOption) Unmarshal(b []byte) error {
 func (m *UninterpretedOption) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // name
@@ -6402,11 +6380,8 @@ func (m *UninterpretedOption) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6543,7 +6518,9 @@ func (m *UninterpretedOption_NamePart) Unmarshal(b []byte) error {
 func (m *UninterpretedOption_NamePart) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name_part
@@ -6555,11 +6532,8 @@ func (m *UninterpretedOption_NamePart) DecodeFields(d *codec.Decoder, b []byte, 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.
@@ -6743,7 +6717,9 @@ func (m *FeatureSet) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FeatureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // field_presence
@@ -6767,11 +6743,8 @@ func (m *FeatureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7163,7 +7136,9 @@ func (m *FeatureSetDefaults) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FeatureSetDefaults) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // defaults
@@ -7177,11 +7152,8 @@ func (m *FeatureSetDefaults) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7314,7 +7286,9 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) Unmarshal(b []byte) error 
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 3<<3 | codec.WireVarint: // edition
@@ -7333,11 +7307,8 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) DecodeFields(d *codec.Deco
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7486,7 +7457,9 @@ func (m *SourceCodeInfo) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SourceCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // location
@@ -7494,11 +7467,8 @@ func (m *SourceCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7734,7 +7704,9 @@ func (m *SourceCodeInfo_Location) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *SourceCodeInfo_Location) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // path
@@ -7756,11 +7728,8 @@ func (m *SourceCodeInfo_Location) DecodeFields(d *codec.Decoder, b []byte, pos i
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -7868,7 +7837,9 @@ func (m *GeneratedCodeInfo) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GeneratedCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // annotation
@@ -7876,11 +7847,8 @@ func (m *GeneratedCodeInfo) DecodeFields(d *codec.Decoder, b []byte, pos int) in
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -8034,7 +8002,9 @@ func (m *GeneratedCodeInfo_Annotation) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GeneratedCodeInfo_Annotation) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // path
@@ -8056,11 +8026,8 @@ func (m *GeneratedCodeInfo_Annotation) DecodeFields(d *codec.Decoder, b []byte, 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

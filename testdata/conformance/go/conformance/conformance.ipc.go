@@ -224,7 +224,9 @@ func (m *TestStatus) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestStatus) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -236,11 +238,8 @@ func (m *TestStatus) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -337,7 +336,9 @@ func (m *FailureSet) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *FailureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 2<<3 | codec.WireBytes: // test
@@ -345,11 +346,8 @@ func (m *FailureSet) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -587,7 +585,9 @@ func (m *ConformanceRequest) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // protobuf_payload
@@ -625,11 +625,8 @@ func (m *ConformanceRequest) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -903,7 +900,9 @@ func (m *ConformanceResponse) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ConformanceResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // parse_error
@@ -945,11 +944,8 @@ func (m *ConformanceResponse) DecodeFields(d *codec.Decoder, b []byte, pos int) 
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1203,7 +1199,9 @@ func (m *JspbEncodingConfig) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *JspbEncodingConfig) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // use_jspb_array_any_format
@@ -1212,11 +1210,8 @@ func (m *JspbEncodingConfig) DecodeFields(d *codec.Decoder, b []byte, pos int) i
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -121,7 +121,9 @@ func (m *ComplexMessage) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ComplexMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // d
@@ -130,11 +132,8 @@ func (m *ComplexMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1712,7 +1711,9 @@ func (m *TestAllTypesEdition2023) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // optional_int32
@@ -2066,11 +2067,8 @@ func (m *TestAllTypesEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos i
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2535,7 +2533,9 @@ func (m *TestAllTypesEdition2023_NestedMessage) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesEdition2023_NestedMessage) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // a
@@ -2549,11 +2549,8 @@ func (m *TestAllTypesEdition2023_NestedMessage) DecodeFields(d *codec.Decoder, b
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2659,7 +2656,9 @@ func (m *TestAllTypesEdition2023_GroupLikeType) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *TestAllTypesEdition2023_GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 202<<3 | codec.WireVarint: // group_int32
@@ -2671,11 +2670,8 @@ func (m *TestAllTypesEdition2023_GroupLikeType) DecodeFields(d *codec.Decoder, b
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2767,7 +2763,9 @@ func (m *ForeignMessageEdition2023) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *ForeignMessageEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // c
@@ -2776,11 +2774,8 @@ func (m *ForeignMessageEdition2023) DecodeFields(d *codec.Decoder, b []byte, pos
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2870,7 +2865,9 @@ func (m *GroupLikeType) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // c
@@ -2879,11 +2876,8 @@ func (m *GroupLikeType) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.

@@ -382,7 +382,9 @@ func (m *All) Unmarshal(b []byte) error {
 func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // text
@@ -461,11 +463,8 @@ func (m *All) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.

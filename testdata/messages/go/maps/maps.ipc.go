@@ -219,7 +219,9 @@ func (m *Values) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Values) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // int64s
@@ -247,11 +249,8 @@ func (m *Values) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -519,7 +518,9 @@ func (m *Known) Unmarshal(b []byte) error {
 func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	d.Require()
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // descriptor_of
@@ -578,11 +579,8 @@ func (m *Known) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // HasRequired says that no required field is missing, in m and in the messages inside it.

@@ -311,7 +311,9 @@ func (m *Foo) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a
@@ -357,11 +359,8 @@ func (m *Foo) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -537,17 +536,16 @@ func (m *Foo_Bar) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo_Bar) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -649,7 +647,9 @@ func (m *Foo_) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Foo_) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // Foo_
@@ -662,11 +662,8 @@ func (m *Foo_) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -787,7 +784,9 @@ func (m *Lower) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Lower) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // lower
@@ -805,11 +804,8 @@ func (m *Lower) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -902,7 +898,9 @@ func (m *LowerLower2) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *LowerLower2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // x
@@ -913,11 +911,8 @@ func (m *LowerLower2) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1217,7 +1212,9 @@ func (m *M) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *M) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // m
@@ -1258,11 +1255,8 @@ func (m *M) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1365,7 +1359,9 @@ func (m *Codec) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Codec) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // codec
@@ -1373,11 +1369,8 @@ func (m *Codec) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1466,7 +1459,9 @@ func (m *Ipc) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Ipc) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // ipc
@@ -1477,11 +1472,8 @@ func (m *Ipc) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1569,7 +1561,9 @@ func (m *Bytes) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Bytes) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // b
@@ -1577,11 +1571,8 @@ func (m *Bytes) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1669,7 +1660,9 @@ func (m *Maps) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Maps) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // maps
@@ -1677,11 +1670,8 @@ func (m *Maps) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1775,7 +1765,9 @@ func (m *Slices) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Slices) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // slices
@@ -1783,11 +1775,8 @@ func (m *Slices) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1889,7 +1878,9 @@ func (m *Math) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Math) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireFixed64: // math
@@ -1899,11 +1890,8 @@ func (m *Math) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -1991,7 +1979,9 @@ func (m *Strconv) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Strconv) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireVarint: // e
@@ -2000,11 +1990,8 @@ func (m *Strconv) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2091,7 +2078,9 @@ func (m *Context) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Context) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a
@@ -2099,11 +2088,8 @@ func (m *Context) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2190,7 +2176,9 @@ func (m *Time) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Time) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // t
@@ -2198,11 +2186,8 @@ func (m *Time) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2289,7 +2274,9 @@ func (m *Iter) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Iter) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // t
@@ -2297,11 +2284,8 @@ func (m *Iter) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2388,7 +2372,9 @@ func (m *Init) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Init) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // init
@@ -2396,11 +2382,8 @@ func (m *Init) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2487,7 +2470,9 @@ func (m *Main) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Main) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // main
@@ -2495,11 +2480,8 @@ func (m *Main) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -2846,7 +2828,9 @@ func (m *Getters) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *Getters) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // name
@@ -2892,11 +2876,8 @@ func (m *Getters) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
@@ -3052,7 +3033,9 @@ func (m *NewNames) Unmarshal(b []byte) error {
 // DecodeFields merges fields into m, for Unmarshal and for messages that hold m.
 func (m *NewNames) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 	var tag uint64
-	for start := pos; pos < len(b)-1; start = pos {
+	var start int
+	for pos >= 0 && pos < len(b)-1 {
+		start = pos
 		tag, pos = codec.ReadTag(b, pos)
 		switch tag {
 		case 1<<3 | codec.WireBytes: // a
@@ -3060,11 +3043,8 @@ func (m *NewNames) DecodeFields(d *codec.Decoder, b []byte, pos int) int {
 		default:
 			pos = d.Unknown(&m.unknownFields, tag, b, start, pos)
 		}
-		if pos < 0 {
-			return d.Fail(m, tag, start, pos)
-		}
 	}
-	return d.End(m, b, pos)
+	return d.End(m, b, start, pos)
 }
 
 // Equal says that m and x hold the same, or are both nil. NaN equals itself here.
