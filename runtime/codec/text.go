@@ -109,5 +109,5 @@ func (e *Encoder) check(s string) {
 
 // AppendRawString appends a tag, the length and the bytes of s, whatever they are.
 func AppendRawString(b []byte, tag uint64, s string) []byte {
-	return append(AppendVarint(b, tag, uint64(len(s))), s...)
+	return AppendBytes(b, tag, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
