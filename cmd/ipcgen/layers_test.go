@@ -33,6 +33,7 @@ var layers = []string{
 	"idl/load",
 	"gen/names",
 	"gen",
+	"gen/gentest",
 	"templates",
 	"gen/golang gen/python gen/typescript",
 	// What uses them.
@@ -61,6 +62,7 @@ var doors = map[string][]string{
 	"github.com/dave/jennifer":         {"gen/golang"},
 	"github.com/urfave/cli/v2":         {"cmd/ipcgen", "cmd/ipcbench"},
 	"go.yaml.in/yaml/v3":               {"cmd/ipcgen"},
+	"github.com/google/go-cmp":         {"gen/gentest"},
 	"go.uber.org/goleak":               {"runtime/transport/transporttest"},
 	"golang.org/x/sys":                 {"runtime/transport/pipe", "runtime/transport/shm", "runtime/transport/socket"},
 }

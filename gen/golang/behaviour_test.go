@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/ipcgen/ipcgen/gen/gentest"
 	"github.com/ipcgen/ipcgen/idl/load"
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/testdata/conformance/go/edition2023"
@@ -112,7 +113,7 @@ func eachOf(t *testing.T, list []*subject, test func(t *testing.T, s *subject)) 
 func descriptorOf(t testing.TB, file string) protoreflect.FileDescriptor {
 	t.Helper()
 	root, name, _ := strings.Cut(file, "/")
-	files, err := protodesc.NewFiles(&descriptorpb.FileDescriptorSet{File: descriptors(t, filepath.Join(testdata, root), name)})
+	files, err := protodesc.NewFiles(&descriptorpb.FileDescriptorSet{File: descriptors(t, filepath.Join(gentest.Testdata, root), name)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +270,7 @@ func TestSameBytes(t *testing.T) {
 
 // TestOtherPacking decodes lists that are packed where the schema says they are not, and the other way round.
 func TestOtherPacking(t *testing.T) {
-	files := descriptors(t, filepath.Join(testdata, "messages"), "scalars/scalars.proto")
+	files := descriptors(t, filepath.Join(gentest.Testdata, "messages"), "scalars/scalars.proto")
 	flipped := files[len(files)-1]
 	for _, m := range flipped.MessageType {
 		for _, f := range m.Field {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ipcgen/ipcgen/gen"
+	"github.com/ipcgen/ipcgen/gen/gentest"
 	"github.com/ipcgen/ipcgen/gen/golang"
 	"github.com/ipcgen/ipcgen/idl/load"
 )
@@ -80,7 +81,7 @@ func withoutComments(source []byte) string {
 func collected(t *testing.T, root string) []string {
 	t.Helper()
 	left := []string{"google/ads", "google/cloud", "google/protobuf"}
-	return slices.DeleteFunc(protos(t, root), func(file string) bool {
+	return slices.DeleteFunc(gentest.Find(t, root, ".proto"), func(file string) bool {
 		name, err := filepath.Rel(root, file)
 		if err != nil {
 			t.Fatal(err)

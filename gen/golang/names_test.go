@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/pluginpb"
+
+	"github.com/ipcgen/ipcgen/gen/gentest"
 )
 
 // renamed are the names that protoc-gen-go gives and that stand for something else here: methods of every message, and
@@ -27,7 +29,7 @@ var renamed = map[string]string{
 
 // TestNames wants the names that protoc-gen-go gives, so that code can change from one to the other.
 func TestNames(t *testing.T) {
-	dirs, err := filepath.Glob(testdata + "/*/go")
+	dirs, err := filepath.Glob(gentest.Testdata + "/*/go")
 	if err != nil || len(dirs) == 0 {
 		t.Fatal("no folders: ", err)
 	}
@@ -36,7 +38,7 @@ func TestNames(t *testing.T) {
 		if filepath.Base(root) == "files" {
 			continue // about the names of files, which differ
 		}
-		for _, file := range protos(t, root) {
+		for _, file := range gentest.Find(t, root, ".proto") {
 			name, err := filepath.Rel(root, file)
 			if err != nil {
 				t.Fatal(err)

@@ -1,9 +1,6 @@
 package python_test
 
 import (
-	"errors"
-	"flag"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,162 +8,35 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ipcgen/ipcgen/gen"
+	"github.com/ipcgen/ipcgen/gen/gentest"
 	"github.com/ipcgen/ipcgen/gen/python"
-	"github.com/ipcgen/ipcgen/idl/diag"
 	"github.com/ipcgen/ipcgen/idl/load"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected files, and fail where that changed one")
-
-// testdata holds, in each folder that has a folder python, .proto files and what is generated of them.
-const testdata = "../../testdata"
 
 // runtime is where the package ipcgen is.
 const runtime = "../../runtime/python/src"
 
-// generate returns what is generated of files.
-func generate(t *testing.T, l *load.Loader, files ...string) ([]gen.File, error) {
-	t.Helper()
-	schema, err := l.Load(t.Context(), files...)
-	if err != nil {
-		var list diag.List
-		if errors.As(err, &list) {
-			t.Fatal(list.Render(l.Source))
-		}
-		t.Fatal(err)
-	}
-	return python.Generator{}.Generate(&gen.Request{Schema: schema})
-}
+// language has the folders python of testdata.
+var language = gentest.Language{Generator: python.Generator{}, Folder: "python", Endings: []string{"_ipc.py", "_ipc.pyi"}}
 
-// compare holds what was generated against what is in dir.
-func compare(t *testing.T, dir string, files []gen.File, exists func(string) bool) {
-	t.Helper()
-	endings := []string{"_ipc.py", "_ipc.pyi"}
-	changes, err := gen.Compare([]gen.Output{{Dir: dir, Endings: endings, Files: files, Whole: true}}, exists)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range changes {
-		want, err := os.ReadFile(c.Path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		got := ""
-		for _, f := range files {
-			if filepath.Join(dir, f.Path) == c.Path {
-				got = string(f.Content)
-			}
-		}
-		t.Errorf("%s %s (-want +got):\n%s", c.Path, c.Kind, cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")))
-	}
-	if *update {
-		if err := gen.Apply(changes); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+func TestGolden(t *testing.T) { language.TestGolden(t) }
 
-// protos returns the .proto files below dir.
-func protos(t *testing.T, dir string) []string {
-	t.Helper()
-	return find(t, dir, ".proto")
-}
-
-// find returns the files below dir of an ending.
-func find(t *testing.T, dir, ending string) []string {
-	t.Helper()
-	var files []string
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(p, ending) {
-			files = append(files, p)
-		}
-		return err
-	})
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%s has no *%s: %v", dir, ending, err)
-	}
-	return files
-}
-
-// folders are those of testdata that have a folder python.
-func folders(t *testing.T) []string {
-	t.Helper()
-	found, err := filepath.Glob(testdata + "/*/python")
-	if err != nil || len(found) == 0 {
-		t.Fatal("no folders: ", err)
-	}
-	for i, dir := range found {
-		found[i] = filepath.Dir(dir)
-	}
-	return found
-}
-
-// TestGolden generates each folder of testdata that has a folder python, and compares.
-func TestGolden(t *testing.T) {
-	for _, from := range folders(t) {
-		t.Run(filepath.Base(from), func(t *testing.T) {
-			files, err := generate(t, &load.Loader{ImportPaths: []string{from}}, protos(t, from)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			compare(t, filepath.Join(from, "python"), files, func(source string) bool {
-				_, err := os.Stat(filepath.Join(from, source))
-				return err == nil
-			})
-		})
-	}
-}
+func TestErrors(t *testing.T) { language.TestErrors(t) }
 
 // TestOptions compares the module of ipcgen's own options, which is in the runtime.
 func TestOptions(t *testing.T) {
 	include := "../../idl/load/include"
-	files, err := generate(t, &load.Loader{ImportPaths: []string{include}}, include+"/ipcgen/v1/options.proto")
+	files, err := language.Generate(t, &load.Loader{ImportPaths: []string{include}}, include+"/ipcgen/v1/options.proto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, runtime, files, func(string) bool { return true })
-}
-
-// TestErrors generates each folder of testdata/python_errors, and compares what a user would see with the file want in it.
-func TestErrors(t *testing.T) {
-	t.Chdir(testdata + "/python_errors")
-	cases, err := filepath.Glob("*")
-	if err != nil || len(cases) == 0 {
-		t.Fatal("no cases: ", err)
-	}
-	for _, dir := range cases {
-		t.Run(dir, func(t *testing.T) {
-			t.Chdir(dir)
-			var l load.Loader
-			_, err := generate(t, &l, protos(t, ".")...)
-			var list diag.List
-			if !errors.As(err, &list) {
-				t.Fatalf("Generate returned %v, want a diag.List", err)
-			}
-			got := list.Render(l.Source)
-			want, err := os.ReadFile("want")
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				t.Fatal(err)
-			}
-			if got == string(want) {
-				return
-			}
-			t.Errorf("differs from want (-want +got):\n%s", cmp.Diff(string(want), got))
-			if *update {
-				if err := os.WriteFile("want", []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	language.Compare(t, runtime, files, func(string) bool { return true })
 }
 
 // TestImportPath wants code that is elsewhere to be imported from there.
 func TestImportPath(t *testing.T) {
-	root := testdata + "/imports"
+	root := gentest.Testdata + "/imports"
 	l := load.Loader{ImportPaths: []string{root}}
 	schema, err := l.Load(t.Context(), root+"/a/v1/a.proto")
 	if err != nil {
@@ -227,10 +97,10 @@ func command(t *testing.T, dir, needs string, args ...string) *exec.Cmd {
 
 // TestImport imports what is in the folders, each below its folder's package python, as it would be below a user's.
 func TestImport(t *testing.T) {
-	for _, from := range folders(t) {
+	for _, from := range language.Cases(t) {
 		t.Run(filepath.Base(from), func(t *testing.T) {
 			var modules []string
-			for _, file := range find(t, filepath.Join(from, "python"), "_ipc.py") {
+			for _, file := range gentest.Find(t, filepath.Join(from, "python"), "_ipc.py") {
 				name, err := filepath.Rel(from, strings.TrimSuffix(file, ".py"))
 				if err != nil {
 					t.Fatal(err)
@@ -251,7 +121,7 @@ func TestImport(t *testing.T) {
 
 // TestTypes holds what is in the folders against a type checker.
 func TestTypes(t *testing.T) {
-	for _, from := range folders(t) {
+	for _, from := range language.Cases(t) {
 		t.Run(filepath.Base(from), func(t *testing.T) {
 			cache := t.TempDir()
 			out, err := command(t, from, "mypy", "-m", "mypy", "--strict", "--cache-dir", cache, "-p", "python").CombinedOutput()
@@ -264,7 +134,7 @@ func TestTypes(t *testing.T) {
 
 // TestLint holds what is in the folders against ruff's default rules.
 func TestLint(t *testing.T) {
-	out, err := command(t, testdata, "ruff", append([]string{"-m", "ruff", "check", "--isolated", "--no-cache"}, pythonFolders(t)...)...).CombinedOutput()
+	out, err := command(t, gentest.Testdata, "ruff", append([]string{"-m", "ruff", "check", "--isolated", "--no-cache"}, pythonFolders(t)...)...).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -272,7 +142,7 @@ func TestLint(t *testing.T) {
 
 func pythonFolders(t *testing.T) []string {
 	var list []string
-	for _, from := range folders(t) {
+	for _, from := range language.Cases(t) {
 		list = append(list, filepath.Base(from)+"/python")
 	}
 	return list
