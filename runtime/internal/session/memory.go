@@ -259,7 +259,7 @@ func (s *Session) enterMemory() {
 		return
 	}
 	m.used = true
-	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin)
+	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin, false)
 }
 
 // Memory says whether the session is in shared memory, and if not, why.

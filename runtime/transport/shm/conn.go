@@ -25,6 +25,8 @@ type conn struct {
 	out  outward
 	// unmap releases both segments. Close calls it when nobody is inside Read or Write any more.
 	unmap func()
+	raw   syscall.RawConn
+	mail  *mailbox // nil: no arenas are sent
 }
 
 type inward struct {
@@ -38,8 +40,8 @@ type outward struct {
 }
 
 // newConn makes a Conn of a socket, which it owns, and the two rings.
-func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration) *conn {
-	c := &conn{sock: sock, unmap: unmap, in: inward{Reader: r}, out: outward{Writer: w}}
+func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration, mail *mailbox) *conn {
+	c := &conn{sock: sock, unmap: unmap, raw: raw, mail: mail, in: inward{Reader: r}, out: outward{Writer: w}}
 	c.in.half.init(raw, "read", sock, spin, r.Ready)
 	c.out.half.init(raw, "write", sock, spin, w.Ready)
 	c.out.spin.first = true // where there is no room the peer is reading, while who reads may have long to wait
@@ -58,6 +60,9 @@ func (c *conn) Close() (err error) {
 		c.in.close()
 		c.out.close()
 		err = c.sock.Close()
+		if c.mail != nil {
+			c.mail.close()
+		}
 		c.in.mu.Lock()
 		defer c.in.mu.Unlock()
 		c.out.mu.Lock()
@@ -71,7 +76,7 @@ func (c *conn) Close() (err error) {
 func (c *conn) listen() {
 	bells := make([]byte, 64)
 	for {
-		n, err := c.sock.Read(bells)
+		n, err := c.readSocket(bells)
 		for _, b := range bells[:n] {
 			if b != 0 {
 				c.gone(fmt.Errorf("%w: it sent the byte 0x%02x where only doorbells come, which are 0", ErrBroken, b))

@@ -57,7 +57,7 @@ func heapPair(path string, size int, spin time.Duration, bells *atomic.Int64) (a
 		raw, rawErr := sock.(syscall.Conn).SyscallConn()
 		err = errors.Join(err, rawErr)
 		w, r := ring.New(mine, theirs)
-		return newConn(counter{sock, bells}, raw, w, r, func() {}, spin)
+		return newConn(counter{sock, bells}, raw, w, r, func() {}, spin, nil)
 	}
 	return end(near, mine, theirs), end(far, theirs, mine), err
 }

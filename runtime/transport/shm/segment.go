@@ -54,13 +54,8 @@ func create() (int, error) {
 }
 
 func (s *Segment) fill(size int, id ring.Identity, sameUser bool) error {
-	// Growing a file over the limit for files would not only fail but raise SIGXFSZ, which ends the process.
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err == nil && limit.Cur < uint64(size) {
-		return fmt.Errorf("the limit for the size of files (ulimit -f) is %d: %w", limit.Cur, unix.EFBIG)
-	}
-	if err := unix.Ftruncate(s.fd, int64(size)); err != nil {
-		return fmt.Errorf("ftruncate: %w", err)
+	if err := enlarge(s.fd, size); err != nil {
+		return err
 	}
 	if err := retry(func() error { return unix.Fallocate(s.fd, 0, 0, int64(size)) }); err != nil {
 		return fmt.Errorf("fallocate: %w", err)
@@ -77,6 +72,19 @@ func (s *Segment) fill(size int, id ring.Identity, sameUser bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("sealing: %w", err)
+	}
+	return nil
+}
+
+// enlarge gives an empty file its size.
+func enlarge(fd, size int) error {
+	// Growing a file over the limit for files would not only fail but raise SIGXFSZ, which ends the process.
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err == nil && limit.Cur < uint64(size) {
+		return fmt.Errorf("the limit for the size of files (ulimit -f) is %d: %w", limit.Cur, unix.EFBIG)
+	}
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		return fmt.Errorf("ftruncate: %w", err)
 	}
 	return nil
 }
@@ -111,23 +119,12 @@ func (s *Segment) Release() {
 
 // attach maps a peer's segment to be read, after checking that it is one, of size bytes, and belongs to id.
 func attach(fd, size int, id ring.Identity) (*Segment, error) {
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return nil, fmt.Errorf("fstat: %w", err)
+	has, err := inspect(fd, seals)
+	if err != nil {
+		return nil, err
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return nil, fmt.Errorf("fstatfs: %w", err)
-	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC {
-		return nil, fmt.Errorf("the descriptor is not of a memfd (mode %#o, file system %#x)", stat.Mode, fs.Type)
-	}
-	has, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-	if err != nil || has&seals != seals {
-		return nil, fmt.Errorf("the memfd has the seals %#x, want %#x: %v", has, seals, err)
-	}
-	if stat.Size != int64(size) {
-		return nil, fmt.Errorf("the memfd has %d bytes, the offer said %d", stat.Size, size)
+	if has != int64(size) {
+		return nil, fmt.Errorf("the memfd has %d bytes, the offer said %d", has, size)
 	}
 	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
@@ -138,4 +135,24 @@ func attach(fd, size int, id ring.Identity) (*Segment, error) {
 		return nil, err
 	}
 	return &Segment{mem: mem, fd: -1}, nil
+}
+
+// inspect returns the size of a memfd, after checking that it is one and has the seals.
+func inspect(fd, seals int) (size int64, err error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return 0, fmt.Errorf("fstat: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return 0, fmt.Errorf("fstatfs: %w", err)
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC {
+		return 0, fmt.Errorf("the descriptor is not of a memfd (mode %#o, file system %#x)", stat.Mode, fs.Type)
+	}
+	has, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || has&seals != seals {
+		return 0, fmt.Errorf("the memfd has the seals %#x, want %#x: %v", has, seals, err)
+	}
+	return stat.Size, nil
 }

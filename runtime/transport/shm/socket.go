@@ -46,47 +46,48 @@ const mostDescriptors = 4
 
 // Read is the connection's, and keeps the descriptors that come.
 func (s *Socket) Read(p []byte) (n int, err error) {
-	var oob [128]byte
-	var oobn, flags int
+	var fds []int
 	rerr := s.raw.Read(func(fd uintptr) bool {
-		err = retry(func() (err error) {
-			n, oobn, flags, _, err = unix.Recvmsg(int(fd), p, oob[:unix.CmsgSpace(4*mostDescriptors)], unix.MSG_CMSG_CLOEXEC)
-			return err
-		})
+		n, fds, err = receiveFiles(int(fd), p)
 		return !errors.Is(err, unix.EAGAIN)
 	})
+	s.received = append(s.received, fds...)
 	if rerr != nil {
-		return 0, fmt.Errorf("read %s: %w", s.conn.Peer().Address, rerr)
+		err = rerr
 	}
-	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", s.conn.Peer().Address, os.NewSyscallError("recvmsg", err))
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read %s: %w", s.conn.Peer().Address, err)
 	}
-	if err := s.keep(oob[:oobn]); err != nil {
-		return n, err
-	}
-	if flags&unix.MSG_CTRUNC != 0 {
-		return n, fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
-	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
+	return n, err
 }
 
-// keep takes over the descriptors that came with a read.
-func (s *Socket) keep(oob []byte) error {
-	messages, err := unix.ParseSocketControlMessage(oob)
+// receiveFiles reads what there is on a socket, and the descriptors that come with it.
+func receiveFiles(fd int, p []byte) (n int, fds []int, err error) {
+	var oob [128]byte
+	var oobn, flags int
+	err = retry(func() (err error) {
+		n, oobn, flags, _, err = unix.Recvmsg(fd, p, oob[:unix.CmsgSpace(4*mostDescriptors)], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("control message: %w", err)
+		return 0, nil, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return n, nil, fmt.Errorf("control message: %w", err)
 	}
 	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue // not descriptors
+		if rights, err := unix.ParseUnixRights(&messages[i]); err == nil { // else they are no descriptors
+			fds = append(fds, rights...)
 		}
-		s.received = append(s.received, fds...)
 	}
-	return nil
+	switch {
+	case flags&unix.MSG_CTRUNC != 0:
+		return n, fds, fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
+	case n == 0 && len(p) > 0:
+		return 0, fds, io.EOF
+	}
+	return n, fds, nil
 }
 
 // Send writes b, and with its first byte the descriptor of m, which may be nil.
@@ -135,11 +136,15 @@ func (s *Socket) Discard() {
 
 // Conn returns a connection through mine, which this side made, and theirs, which it attached. It owns both, and the
 // socket, whose deadlines must have been taken back. Spin is how long a wait may spin: 0 is as long as a wake-up was
-// measured to take, less than 0 not at all.
-func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration) transport.Conn {
+// measured to take, less than 0 not at all. Arenas says that the peer may send one, once, and get one.
+func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration, arenas bool) transport.Conn {
 	w, r := ring.New(mine.mem, theirs.mem)
+	var mail *mailbox
+	if arenas {
+		mail = &mailbox{fd: -1}
+	}
 	return newConn(s.conn, s.raw, w, r, func() {
 		mine.Release()
 		theirs.Release()
-	}, limitOf(spin))
+	}, limitOf(spin), mail)
 }
