@@ -107,6 +107,13 @@ type Field struct {
 	Optional bool
 	// JSString says that the option jstype wants an integer of 64 bits as a string in JavaScript.
 	JSString bool
+	// Blob is what the option blob says; nil unless the field has it. Only a field of bytes does, and no map's value.
+	Blob *Blob
+}
+
+// A Blob says how the contents of a field may travel apart from their message.
+type Blob struct {
+	InlineBelow int // contents of fewer bytes stay in the message; 0 leaves the choice to the runtime
 }
 
 // A Map is the key and value of a map field; both are fields of the entry message.

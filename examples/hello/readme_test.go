@@ -175,7 +175,7 @@ func _(ctx context.Context, client *greetv1.GreeterClient, req *greetv1.GreetReq
 
 // imports are what fragments may use, by the names that they have there.
 var imports = []struct{ name, path string }{
-	{"context", "context"}, {"errors", "errors"}, {"fmt", "fmt"},
+	{"camerav1", "example.com/greet/camerav1"}, {"context", "context"}, {"errors", "errors"}, {"fmt", "fmt"},
 	{"ipc", "github.com/ipcgen/ipcgen/runtime/ipc"}, {"protobuf", "github.com/ipcgen/ipcgen/runtime/protobuf"},
 }
 

@@ -99,8 +99,12 @@ func (w *printer) decodeList(f *field, place string) {
 	switch {
 	case f.Kind == idl.KindMessage && f.Delimited:
 		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadGroups"))
+	case f.Kind == idl.KindMessage && w.messages[f.Message].holder:
+		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadHolders"))
 	case f.Kind == idl.KindMessage:
 		w.p("%s, pos = %s(d, tag, b, pos, %[1]s)", place, codec("ReadMessages"))
+	case f.Blob != nil:
+		w.p("%s, pos = d.ReadBlobs(tag, b, pos, %[1]s)", place)
 	case f.Kind == idl.KindBytes:
 		w.p("%s, pos = d.ReadBytesList(tag, b, pos, %[1]s)", place)
 	case f.CheckUTF8:
@@ -115,9 +119,12 @@ func (w *printer) decodeMessage(f *field, place string) {
 	w.p("if %s == nil {", place)
 	w.p("%s = %s[%s](d)", place, codec("New"), w.messageType(f.Message))
 	w.p("}")
-	if f.Delimited {
+	switch {
+	case f.Delimited:
 		w.p("pos = d.ReadGroup(%s, tag, b, pos)", place)
-	} else {
+	case w.messages[f.Message].holder:
+		w.p("pos = d.ReadHolder(%s, b, pos)", place)
+	default:
 		w.p("pos = d.ReadMessage(%s, b, pos)", place)
 	}
 }
@@ -125,6 +132,10 @@ func (w *printer) decodeMessage(f *field, place string) {
 // read returns the expression that reads one value at pos that is no message.
 func read(f *field) string {
 	switch {
+	case f.Blob != nil && f.Presence != idl.Implicit:
+		return "d.ReadPresentBlob(b, pos)"
+	case f.Blob != nil:
+		return "d.ReadBlob(b, pos)"
 	case f.Kind == idl.KindBytes && f.Presence != idl.Implicit:
 		return "d.ReadPresentBytes(b, pos)"
 	case f.Kind == idl.KindBytes:

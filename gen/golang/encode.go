@@ -96,6 +96,25 @@ func (w *printer) append(m *message) {
 	w.eachPresent(m, w.appendField)
 	w.p("return %s(b, m.unknownFields)", codec("AppendUnknown"))
 	w.p("}")
+	if m.holder {
+		w.appendApart(m)
+	}
+}
+
+// appendApart prints AppendApart.
+func (w *printer) appendApart(m *message) {
+	w.gap()
+	w.p("// AppendApart is MarshalAppend without the contents of large blobs, which it adds to parts. It is for the runtime.")
+	w.p("func (m *%s) AppendApart(b []byte, parts *%s) ([]byte, error) {", m.goName, codec("Parts"))
+	w.p("e := %s(parts)", codec("Apart"))
+	w.p("b = m.AppendFields(&e, b)")
+	if m.required {
+		w.p("if !m.HasRequired() {")
+		w.p("return b, %s(m)", codec("Missing"))
+		w.p("}")
+	}
+	w.p("return e.Finish(b, m)")
+	w.p("}")
 }
 
 func (w *printer) appendField(f *field, value string) {
@@ -122,6 +141,9 @@ func (w *printer) appendValue(f *idl.Field, value string) {
 	case f.Kind == idl.KindMessage:
 		w.appendMessage(f, value)
 		return
+	case f.Blob != nil:
+		w.p("b = e.AppendBlob(b, %s, %d, %s)", tag(f.Number, wireBytes), f.Blob.InlineBelow, value)
+		return
 	case f.Kind == idl.KindString && f.CheckUTF8:
 		function = "e.AppendString"
 	case f.Kind == idl.KindBool && f.Presence == idl.Implicit && !f.Repeated:
@@ -139,6 +161,11 @@ func (w *printer) appendMessage(f *idl.Field, value string) {
 	case f.Delimited:
 		w.p("b = %s.AppendFields(e, %s(b, %s))", value, codec("AppendTag"), tag(f.Number, wireStartGroup))
 		w.p("b = %s(b, %s)", codec("AppendTag"), tag(f.Number, wireEndGroup))
+		return
+	case w.messages[f.Message].holder:
+		w.p("at := len(b) + %d", tagSize(f.Number))
+		w.p("b = %s.AppendFields(e, e.OpenHolder(b, %s, %[1]s))", value, tag(f.Number, wireBytes))
+		w.p("b = e.CloseHolder(b, at)")
 		return
 	case w.messages[f.Message].leaf:
 		w.p("at := len(b) + %d", tagSize(f.Number))

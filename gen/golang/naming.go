@@ -19,6 +19,8 @@ type message struct {
 	leaf   bool  // it holds no messages
 	// required says that the message or one inside it has a required field.
 	required bool
+	// holder says that the message or one inside it, but not in a map, has a blob.
+	holder bool
 	// isError says that a method lists the message among its errors.
 	isError bool
 }
@@ -43,7 +45,7 @@ type oneof struct {
 
 // reserved are the methods of a message. A field of such a name gets an underscore.
 var reserved = []string{
-	"AppendFields", "Clone", "DecodeFields", "Descriptor", "Equal", "ExtensionFields", "HasRequired", "MarshalAppend",
+	"AppendApart", "AppendFields", "Clone", "DecodeFields", "Descriptor", "Equal", "ExtensionFields", "HasRequired", "MarshalAppend",
 	"ProtoMessage", "Reset", "Size", "String", "Unmarshal", "XXX_OneofWrappers",
 	// What other Go implementations look for, with other signatures.
 	"ExtensionMap", "ExtensionRangeArray", "Marshal",
@@ -285,7 +287,8 @@ func (p *program) classify() {
 	for _, v := range p.messages {
 		v.leaf = !slices.ContainsFunc(v.fields, func(f *field) bool { return f.Map != nil || f.Message != nil })
 	}
-	p.spreadRequired()
+	p.spread(func(f *field) bool { return f.Presence == idl.Required }, (*field).child, func(v *message) *bool { return &v.required })
+	p.spread(func(f *field) bool { return f.Blob != nil }, (*field).single, func(v *message) *bool { return &v.holder })
 }
 
 // child returns the message type of the field's value, of a map's values for a map; nil if it is none.
@@ -296,17 +299,26 @@ func (f *field) child() *idl.Message {
 	return f.Message
 }
 
-// spreadRequired marks the messages that have required fields, and those that hold such messages, at any depth.
-func (p *program) spreadRequired() {
+// single returns the message type of the field's value; nil if it is none. A map's entries are none, because they are written
+// in one piece.
+func (f *field) single() *idl.Message {
+	if f.Map != nil {
+		return nil
+	}
+	return f.Message
+}
+
+// spread sets the mark of the messages that have such a field, and of those that hold such messages, at any depth.
+func (p *program) spread(has func(*field) bool, child func(*field) *idl.Message, mark func(*message) *bool) {
 	holders := make(map[*idl.Message][]*message)
 	var marked []*message
 	for _, v := range p.messages {
 		for _, f := range v.fields {
-			if child := f.child(); child != nil {
-				holders[child] = append(holders[child], v)
+			if inner := child(f); inner != nil {
+				holders[inner] = append(holders[inner], v)
 			}
-			if f.Presence == idl.Required && !v.required {
-				v.required = true
+			if has(f) && !*mark(v) {
+				*mark(v) = true
 				marked = append(marked, v)
 			}
 		}
@@ -315,8 +327,8 @@ func (p *program) spreadRequired() {
 		last := marked[len(marked)-1]
 		marked = marked[:len(marked)-1]
 		for _, v := range holders[last.Message] {
-			if !v.required {
-				v.required = true
+			if !*mark(v) {
+				*mark(v) = true
 				marked = append(marked, v)
 			}
 		}

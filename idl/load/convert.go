@@ -165,7 +165,7 @@ func (c *converter) declareEnums(f *idl.File, parent *idl.Message, list protoref
 func (c *converter) fillMessages(models []*idl.Message, list protoreflect.MessageDescriptors) {
 	for i, m := range models {
 		md := list.Get(i)
-		c.refuse(md, m.Pos)
+		c.options(messageTarget, md, m.Pos)
 		oneofs := c.oneofs(m, md)
 		for j := range md.Fields().Len() {
 			fd := md.Fields().Get(j)
@@ -240,7 +240,7 @@ func (c *converter) field(fd protoreflect.FieldDescriptor) *idl.Field {
 	if fd.HasDefault() {
 		f.Default = defaultOf(fd, f)
 	}
-	c.refuse(fd, f.Pos)
+	f.Blob = c.blob(fd, f.Pos)
 	return f
 }
 

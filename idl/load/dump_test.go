@@ -98,6 +98,9 @@ func (d *dumper) field(f *idl.Field) {
 	if f.Oneof != nil {
 		text += " in " + f.Oneof.Name
 	}
+	if f.Blob != nil {
+		text += fmt.Sprintf(" blob from %d", f.Blob.InlineBelow)
+	}
 	if f.Default != nil {
 		text += fmt.Sprintf(" default %t %d %d %g %q", f.Default.Bool, f.Default.Int, f.Default.Uint, f.Default.Float, f.Default.Bytes)
 	}

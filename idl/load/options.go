@@ -35,7 +35,7 @@ var (
 	serviceTarget = &target{"service", "ServiceOptions", 3, []protoreflect.Name{"timeout"}}
 	methodTarget  = &target{"method", "MethodOptions", 4, []protoreflect.Name{"oneway", "timeout", "errors"}}
 	messageTarget = &target{"message", "MessageOptions", 7, nil}
-	fieldTarget   = &target{"field", "FieldOptions", 8, nil}
+	fieldTarget   = &target{"field", "FieldOptions", 8, []protoreflect.Name{"blob"}}
 )
 
 // optionTypes are the messages of ipcgen's own options.
@@ -109,14 +109,30 @@ func (c *converter) options(t *target, d protoreflect.Descriptor, fallback diag.
 	return m
 }
 
-// refuse reports ipcgen's options on declarations for which none is implemented.
-func (c *converter) refuse(d protoreflect.Descriptor, pos diag.Position) {
-	switch d.(type) {
-	case protoreflect.MessageDescriptor:
-		c.options(messageTarget, d, pos)
-	case protoreflect.FieldDescriptor:
-		c.options(fieldTarget, d, pos)
+// blob returns the option blob of a field, or nil where it is not set or wrong, which is reported.
+func (c *converter) blob(fd protoreflect.FieldDescriptor, fallback diag.Position) *idl.Blob {
+	v, pos, ok := c.get(fieldTarget, c.options(fieldTarget, fd, fallback), "blob", fd, fallback)
+	if !ok {
+		return nil
 	}
+	below := v.Message().Get(v.Message().Descriptor().Fields().ByName("inline_below")).Uint()
+	d := &diag.Diagnostic{Pos: pos, Help: "remove the option"}
+	switch {
+	case fd.IsMap():
+		d.Text = fmt.Sprintf("%s is a map, and the option blob is for fields of bytes alone", fd.Name())
+		d.Help = "remove the option, or make it a repeated field of a message that has the key, and the bytes with the option"
+	case fd.Kind() != protoreflect.BytesKind:
+		d.Text = fmt.Sprintf("%s is no field of bytes, and the option blob is for those alone", fd.Name())
+	case fd.IsExtension():
+		d.Text = fmt.Sprintf("%s is an extension, which is always a part of its message: the option blob is for fields", fd.Name())
+	case below > math.MaxInt32:
+		d.Text = fmt.Sprintf("inline_below: %d bytes are more than a message may have, %d", below, math.MaxInt32)
+		d.Help = "remove the option where no contents are to travel apart"
+	default:
+		return &idl.Blob{InlineBelow: int(below)}
+	}
+	c.problem(d)
+	return nil
 }
 
 // optionPos returns where an option stands, or the declaration where that is not told.

@@ -57,6 +57,7 @@ var servers = map[string]func(address string, ready func()) error{
 	"grpc":    serveGRPC,
 	"shmipc":  serveShmipc,
 	"busy":    beBusy,
+	"gallery": serveGallery,
 }
 
 // start starts a server of a kind and returns its address and its process.

@@ -35,6 +35,8 @@ type Options struct {
 	// Alias lets strings and byte slices of the message point into the input, which must then stay unchanged for
 	// as long as any of them is in use.
 	Alias bool
+
+	parts *partReader // of a message whose blobs stand apart; nil of any other
 }
 
 const (

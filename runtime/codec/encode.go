@@ -15,6 +15,7 @@ type Encoder struct {
 	narrow bool   // the last message that holds messages had a length of one byte
 	late   []span // messages whose lengths have no room yet, those inside a message before it
 	err    *Error // the first; which field it is about is found out when all is done
+	apart  *Parts // where the contents of large blobs go; nil: they are written like any bytes
 }
 
 // The lengths from which on one and two bytes are too few.
@@ -117,6 +118,7 @@ func (e *Encoder) finish(b []byte, m any) ([]byte, error) {
 func (e *Encoder) putLengths(b []byte) []byte {
 	lengths := e.lateLengths()
 	slices.SortFunc(lengths, func(a, b length) int { return cmp.Compare(a.at, b.at) })
+	e.moveParts(lengths)
 	grown := 0
 	for _, l := range lengths {
 		grown += SizeVarint(l.n) - l.room

@@ -39,12 +39,15 @@ func AppendMap[KK Kind[K], VK Kind[V], K comparable, V any](e *Encoder, b []byte
 	var kk KK
 	var vk VK
 	own := onStack(e)
+	apart := own.apart
+	own.apart = nil // an entry is read in one piece
 	for _, k := range sortedKeys[KK](m) {
 		at := len(b) + SizeVarint(tag)
 		b = kk.append(own, own.Open(b, tag), keyNumber<<3|kk.wire(), k)
 		b = vk.append(own, b, valueNumber<<3|vk.wire(), m[k])
 		b = own.Close(b, at)
 	}
+	own.apart = apart
 	return b
 }
 

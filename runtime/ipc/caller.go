@@ -82,7 +82,12 @@ func (c *Conn) Call(ctx context.Context, m *Method, req, res Message) error {
 	if err != nil {
 		return end(err)
 	}
-	return end(c.call(ctx, m, req, res))
+	err = c.call(ctx, m, req, res)
+	herr := end(err)
+	if err == nil && herr != nil {
+		c.e.discard(res) // its caller does not get it
+	}
+	return herr
 }
 
 func (c *Conn) call(ctx context.Context, m *Method, req, res Message) error {
@@ -108,7 +113,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		}
 	}
 	o := m.outgoing(ctx)
-	st := &RawStream{ctx: ctx, m: m, next: m.response, end: end, trailers: o.Trailers, cancel: func() {}}
+	st := &RawStream{ctx: ctx, e: c.e, m: m, next: m.response, end: end, trailers: o.Trailers, cancel: func() {}}
 	if m.responses != nil {
 		st.next = m.responses()
 	}
@@ -127,6 +132,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 // A RawStream is a call whose messages are streamed, without their types. Generated clients put the types on.
 type RawStream struct {
 	ctx      context.Context
+	e        *built
 	m        *Method
 	next     func() Message // makes what comes next
 	call     *session.Call
@@ -199,10 +205,11 @@ func (s *RawStream) receiveNew() (Message, error) {
 
 // receiveEnd says how a call ended of which no more messages are expected.
 func (s *RawStream) receiveEnd() error {
-	switch _, err := s.receiveNew(); err {
+	switch m, err := s.receiveNew(); err {
 	case io.EOF:
 		return nil
 	case nil:
+		s.e.discard(m)
 		return &Error{Code: Internal, Method: s.m.path, Message: "the peer answered a call of one response with several"}
 	default:
 		return err

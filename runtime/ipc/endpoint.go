@@ -35,12 +35,22 @@ type Endpoint struct {
 	Stderr io.Writer
 	// SharedMemory says which sessions over unix sockets move into shared memory. Each that does takes two segments, one of
 	// each side, of Limits.Ring and 4 KiB, and in each process one goroutine and no descriptor more than over the socket:
-	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own.
+	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own. Blobs take more, as Limits.Arena says.
 	SharedMemory SharedMemory
 	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as it takes on this
 	// machine that two parked sides wake each other, which is measured once, less than 0 is not at all. One goroutine of a
 	// process spins at a time, none where it has one processor, and one wait in eight where it does not pay.
 	Spin time.Duration
+	// BlobsInPlace leaves the contents of blobs, fields with the option (ipcgen.v1.field).blob, where they are when they
+	// come through shared memory: in memory of the peer's, which nobody copies. Such bytes can only be read - writing to
+	// them is a fault that ends the program - and stay valid, also after the end of the session, until they are given back
+	// by Release or ReleaseAll, which every receiver must do sooner or later, handlers too: what is not released keeps its
+	// room in the peer's memory, and when there is no more, the peer sends its blobs like other bytes. The same program
+	// is right over every transport; where blobs do not come so, their bytes are ordinary ones.
+	//
+	// A process of the same user, and no other is trusted with it, could change such bytes while they are read. Do not
+	// check them and then read them again.
+	BlobsInPlace bool
 }
 
 // SharedMemory says which sessions over unix sockets move into shared memory, by which calls are several times faster.
@@ -60,7 +70,7 @@ const (
 
 // memory is what to do with a session of address, which this side dials or listens on.
 func (e *Endpoint) memory(address string, dialed bool) (session.Memory, error) {
-	m := session.Memory{Use: session.MemoryAllowed, Spin: e.Spin}
+	m := session.Memory{Use: session.MemoryAllowed, Spin: e.Spin, InPlace: e.BlobsInPlace}
 	asked := strings.HasPrefix(address, "shm:")
 	switch {
 	case e.SharedMemory == SharedMemoryOff && asked:
@@ -82,6 +92,7 @@ type Limits struct {
 	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)
 	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
 	Ring       int           // bytes that may be on their way to the peer in shared memory, rounded up to a power of two: 256 KiB (128 KiB)
+	Arena      int           // bytes of blobs that the peer has at a time in shared memory, rounded up to a power of two: 64 MiB (none); less than 0: none
 	Depth      int           // how deep messages may nest: 64 (32)
 	Handshake  time.Duration // for the peer to say hello: 5 s
 	Stall      time.Duration // for the peer to take something of what is sent: 30 s (10 s)
@@ -93,7 +104,7 @@ type Limits struct {
 
 func (l Limits) internal() session.Limits {
 	return session.Limits{MaxFrame: l.MaxFrame, MaxMessage: l.MaxMessage, Slots: l.Calls, Window: l.Window,
-		Assembly: l.Assembly, Ring: l.Ring, Depth: l.Depth, Handshake: l.Handshake, Stall: l.Stall, Grace: l.Grace}
+		Assembly: l.Assembly, Ring: l.Ring, Arena: l.Arena, Depth: l.Depth, Handshake: l.Handshake, Stall: l.Stall, Grace: l.Grace}
 }
 
 // Dial connects to address, serving services to the peer, and is short for an Endpoint's Dial.

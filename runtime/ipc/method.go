@@ -249,6 +249,9 @@ func receiveOne(in *session.Incoming, req Message) error {
 	case err == io.EOF:
 		return Errorf(InvalidArgument, "the call came without a request")
 	case in.Err() != nil:
+		if err == nil {
+			ReleaseAll(req)
+		}
 		return in.Err()
 	case err != nil:
 		return Errorf(InvalidArgument, "%w", err)
@@ -291,6 +294,7 @@ func (s *ClientStream[Req, Res]) Call(ctx context.Context, c Caller, in iter.Seq
 		return none, err
 	}
 	if err := st.receiveEnd(); err != nil {
+		st.e.discard(res)
 		return none, err
 	}
 	return res.(Res), nil

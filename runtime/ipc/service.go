@@ -107,6 +107,7 @@ func (b *built) bind(m Binding) *session.Method {
 func (b *built) hooked(in *session.Incoming, m *Method, req Message, run func(context.Context) (Message, error)) (Message, *session.Failure) {
 	ctx, end, err := runHooks(in, b.hooks.handle, &CallInfo{Method: m, Peer: publicPeer(in.Session().Peer()), Request: req})
 	if err != nil {
+		b.discard(req) // its handler does not get it
 		return b.outcome(m, nil, end(err))
 	}
 	res, err := run(ctx)

@@ -76,7 +76,7 @@ func (t Type) String() string {
 	if n := rules[t].name; n != "" {
 		return n
 	}
-	if t >= ShmOffer && t <= ShmReject {
+	if t >= ShmOffer && t <= ShmFree {
 		return shmNames[t-ShmOffer]
 	}
 	return fmt.Sprintf("type 0x%02x", uint8(t))

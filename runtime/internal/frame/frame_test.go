@@ -111,16 +111,26 @@ func FuzzParse(f *testing.F) {
 	status := StatusPayload{Text: "x", Details: []Detail{{"a", nil}}}
 	payload = status.Append(nil)
 	f.Add(append(Header{Type: Status, Length: uint32(len(payload)), Stream: NewStreamID(0, 0, 1)}.Append(nil), payload...))
+	f.Add(append(Header{Type: Data, Flags: Msg | Apart, Length: 15, Stream: NewStreamID(0, 0, 1)}.Append(nil), AppendParts([]byte("a"), []Part{{4096, 9, 1}})...))
+	f.Add(Header{Type: ShmFree, Arg: 4096}.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < HeaderSize {
 			return
 		}
-		h, err := Parse(b, fuzzFrame)
+		h, err := ParseApart(b, fuzzFrame)
+		if plain, perr := Parse(b, fuzzFrame); perr == nil && (plain != h || err != nil) || perr != nil && err == nil && h.Flags&Apart == 0 && h.Type != ShmFree {
+			t.Fatalf("%x: %+v, %v with blobs, %+v, %v without", b[:HeaderSize], h, err, plain, perr)
+		}
 		if err != nil {
 			return
 		}
 		if back := h.Append(nil); !bytes.Equal(back, b[:HeaderSize]) {
 			t.Fatalf("header %x came back as %x", b[:HeaderSize], back)
+		}
+		if rest, parts, err := ParseParts(b[HeaderSize:]); err == nil {
+			if again := AppendParts(bytes.Clone(rest), parts); !bytes.Equal(again, b[HeaderSize:]) {
+				t.Fatalf("%x of parts came back as %x", b[HeaderSize:], again)
+			}
 		}
 		switch body := b[HeaderSize:]; h.Type {
 		case Call:

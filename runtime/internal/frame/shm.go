@@ -5,8 +5,11 @@ import (
 	"fmt"
 )
 
-// FeatureShm is the bit in HELLO of a side that would move the session into shared memory.
-const FeatureShm = 1 << 0
+// Bits of the features in HELLO.
+const (
+	FeatureShm   = 1 << 0 // the side would move the session into shared memory
+	FeatureBlobs = 1 << 1 // and there send blobs apart from their messages, and take them
+)
 
 // The frames by which two sides that have set FeatureShm agree on it, right behind HELLO (PROTOCOL.md, section 13.1).
 // They come at no other time, so Parse refuses them.
@@ -19,7 +22,7 @@ const (
 // MaxShm is how many bytes the payload of such a frame has at most.
 const MaxShm = 1024
 
-var shmNames = [...]string{"SHM_OFFER", "SHM_ACCEPT", "SHM_REJECT"}
+var shmNames = [...]string{"SHM_OFFER", "SHM_ACCEPT", "SHM_REJECT", "SHM_FREE"}
 
 // AppendShm appends a frame of such a type, with which descriptors travel.
 func AppendShm(b []byte, t Type, descriptors uint8, payload []byte) []byte {

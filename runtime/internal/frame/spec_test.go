@@ -126,6 +126,8 @@ func TestSpecExample(t *testing.T) {
 		{Header{Type: GoAway}, "this side closed it", nil},
 	}
 	blocks := specBytes(t)
+	blocks, blobs := blocks[:len(blocks)-2], blocks[len(blocks)-2:]
+	checkBlobExample(t, blobs)
 	blocks, shm := blocks[:len(blocks)-3], blocks[len(blocks)-3:]
 	for i, want := range [][]byte{
 		AppendShm(nil, ShmOffer, 1, AppendOffer(nil, 4096+256<<10, "")),
@@ -191,5 +193,24 @@ func TestSpecFrames(t *testing.T) {
 		if got[i] != rules[i] {
 			t.Errorf("type 0x%02x: the specification says %+v, the code %+v", i, got[i], rules[i])
 		}
+	}
+}
+
+// checkBlobExample compares the two frames by which a blob comes and goes.
+func checkBlobExample(t *testing.T, blocks [][]byte) {
+	t.Helper()
+	rest := []byte("\x0a\x01a\x12\xf0\xa2\x04\x1a\x01d")
+	want := []Part{{Offset: 0, Length: 70_000, At: 7}}
+	message := AppendParts(bytes.Clone(rest), want)
+	h := Header{Type: Data, Flags: Msg | Apart, Length: uint32(len(message)), Stream: NewStreamID(0, 0, 1)}
+	if b := append(h.Append(nil), message...); !bytes.Equal(blocks[0], b) {
+		t.Errorf("the example of a blob: got % x, want % x", blocks[0], b)
+	}
+	got, parts, err := ParseParts(blocks[0][HeaderSize:])
+	if err != nil || !bytes.Equal(got, rest) || !slices.Equal(parts, want) {
+		t.Errorf("the example of a blob: got % x, %v, %v", got, parts, err)
+	}
+	if b := (Header{Type: ShmFree}).Append(nil); !bytes.Equal(blocks[1], b) {
+		t.Errorf("the example of SHM_FREE: got % x, want % x", blocks[1], b)
 	}
 }

@@ -170,11 +170,14 @@ func (c *Call) answer() *Failure {
 	s := c.s
 	it := c.items[0]
 	c.items = nil
+	if it.apart != nil {
+		c.blobs.claim(it.apart)
+	}
 	s.release(it.room)
 	s.grant()
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decoding(it.alone).Unmarshal(it.data, c.res); err != nil {
+	if err := s.decodeItem(it, c.res); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -219,7 +222,8 @@ func (s *Session) Open(ctx context.Context, o Outgoing, req codec.Message, last 
 // A prepared is a CALL with room for a header before it.
 type prepared struct {
 	b       []byte
-	message int // where the request begins; 0: there is none
+	message int          // where the request begins; 0: there is none
+	lent    []frame.Part // blobs of it
 }
 
 // prepare encodes the CALL of c.
@@ -236,17 +240,17 @@ func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Me
 	}
 	b := head.Append(c.scratch.b[:frame.HeaderSize])
 	if req == nil {
-		return prepared{b, 0}, nil
+		return prepared{b: b}, nil
 	}
 	c.scratch.b = b[:0] // what stands in it stays before the message
 	message := len(b)
-	b, err := c.scratch.encode(req, message, s.agreed.maxMessage)
+	b, lent, err := s.encode(&c.scratch, req, message, min(s.single(), s.agreed.maxFrame+frame.HeaderSize-message))
 	if err != nil {
 		f := unencoded(err)
 		f.NotExecuted = true
 		return prepared{}, f
 	}
-	return prepared{b, message}, nil
+	return prepared{b, message, lent}, nil
 }
 
 // open gets a slot and sends the CALL, with the request in it when it fits. Last says that no other request follows.
@@ -258,6 +262,13 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	}
 	if first.message > 0 {
 		msg = frame.Msg
+	}
+	if len(first.lent) > 0 {
+		f := s.enqueue(ctx, c, first.b, frame.Apart|msg|end, true)
+		if f != nil {
+			s.takeBack(first.lent)
+		}
+		return f
 	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
 		return s.enqueue(ctx, c, first.b, msg|end, true)
@@ -404,6 +415,12 @@ func (s *Session) decoding(alone bool) codec.Options {
 
 // decodeMessage decodes a message. Called and returns with the mutex held, which is released while a large one is decoded.
 func (s *Session) decodeMessage(b []byte, alone bool, m codec.Message) error {
+	if a := s.apart; a != nil {
+		s.apart = nil
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		return s.decodeApart(b, alone, a, m)
+	}
 	if len(b) > decodeHeld {
 		s.mu.Unlock()
 		defer s.mu.Lock()
@@ -439,9 +456,14 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 	case h.Flags&frame.Msg == 0:
 	case c.unary && c.res != nil && !c.abandoned:
 		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.
+		blobs := s.apart
 		err := s.decodeMessage(message, alone, c.res)
 		if s.ended != nil {
+			s.reclaim(blobs)
 			return nil // the caller has gone, perhaps with c
+		}
+		if c.abandoned {
+			s.reclaim(blobs)
 		}
 		if c.answered = true; err != nil {
 			failure = failf(CodeInternal, "decoding the response: %w", err)

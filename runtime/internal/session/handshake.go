@@ -32,7 +32,7 @@ func (s *Session) handshake(ctx context.Context) error {
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 		s.conn.SetWriteDeadline(time.Unix(1, 0))
 	})
-	s.shared.open(s.conn, s.cfg.Memory)
+	s.shared.open(s.conn, s.cfg.Memory, s.peer.SameUser && s.limits.Arena > 0)
 	defer s.shared.release()
 	err := s.exchange()
 	if !stop() || ctx.Err() != nil {
@@ -111,7 +111,7 @@ func (s *Session) readHello() error {
 		if n := min(s.w, len(frame.Preface)); string(s.buf[:n]) != frame.Preface[:n] {
 			return endf(Foreign, "the peer does not speak ipcgen's protocol: it began with %.32q, not %q", s.buf[:s.w], frame.Preface)
 		}
-		if err := s.readMore(); err != nil {
+		if err := s.readMore(len(s.buf)); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (s *Session) readHello() error {
 		return endf(Protocol, "handshake: a %s frame came before HELLO", h.Type)
 	}
 	for s.w < head+int(h.Length) {
-		if err := s.readMore(); err != nil {
+		if err := s.readMore(len(s.buf)); err != nil {
 			return err
 		}
 	}
@@ -141,8 +141,9 @@ func (s *Session) readHello() error {
 	return nil
 }
 
-func (s *Session) readMore() error {
-	n, err := s.shared.read(s.conn, s.buf[s.w:])
+// readMore reads on, at most to a position of the buffer.
+func (s *Session) readMore(end int) error {
+	n, err := s.shared.read(s.conn, s.buf[s.w:end])
 	s.w += n
 	var bad *EndError
 	switch {

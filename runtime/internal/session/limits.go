@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
 	"github.com/ipcgen/ipcgen/runtime/internal/ring"
+	"github.com/ipcgen/ipcgen/runtime/transport/shm"
 )
 
 // Limits bound what the peer may cost this side (PROTOCOL.md, section 3). A zero field has the default for the kind
@@ -24,6 +25,9 @@ type Limits struct {
 	// Ring is how many bytes this side's ring has, where the session is in shared memory; a power of two. PeerRing
 	// bounds the peer's.
 	Ring, PeerRing int
+	// Arena is how many bytes of blobs this side lends the peer at a time, where the session is in shared memory; a power
+	// of two; less than 0: none. PeerArena bounds the peer's.
+	Arena, PeerArena int
 	// Depth bounds how deep messages nest.
 	Depth int
 	// Handshake is how long the peer's HELLO may take.
@@ -36,14 +40,14 @@ type Limits struct {
 
 var trusted = Limits{
 	MaxFrame: 128 << 10, MaxMessage: 4 << 20, Slots: 256, Window: 128 << 10, Raised: 8 << 20, Assembly: 16 << 20,
-	Ring: 256 << 10, PeerRing: ring.MaxSize,
+	Ring: 256 << 10, PeerRing: ring.MaxSize, Arena: 64 << 20, PeerArena: shm.MaxArena,
 	Metadata: frame.MetadataLimit{Entries: 64, Bytes: 8 << 10}, Depth: 64,
 	Handshake: 5 * time.Second, Stall: 30 * time.Second, Grace: 5 * time.Second,
 }
 
 var untrusted = Limits{
 	MaxFrame: 16 << 10, MaxMessage: 1 << 20, Slots: 32, Window: 32 << 10, Raised: 1 << 20, Assembly: 2 << 20,
-	Ring: 128 << 10, PeerRing: 1 << 20,
+	Ring: 128 << 10, PeerRing: 1 << 20, Arena: shm.MinArena, PeerArena: shm.MinArena,
 	Metadata: frame.MetadataLimit{Entries: 32, Bytes: 4 << 10}, Depth: 32,
 	Handshake: 5 * time.Second, Stall: 10 * time.Second, Grace: 5 * time.Second,
 }
@@ -72,6 +76,11 @@ func (l Limits) withDefaults(sameUser bool) Limits {
 	fill(&l.Ring, d.Ring, ring.MinSize, ring.MaxSize)
 	l.Ring = 1 << bits.Len(uint(l.Ring-1))
 	fill(&l.PeerRing, d.PeerRing, ring.MinSize, ring.MaxSize)
+	if l.Arena >= 0 {
+		fill(&l.Arena, d.Arena, shm.MinArena, shm.MaxArena)
+		l.Arena = 1 << bits.Len(uint(l.Arena-1))
+	}
+	fill(&l.PeerArena, d.PeerArena, shm.MinArena, shm.MaxArena)
 	fill(&l.Metadata.Entries, d.Metadata.Entries, 0, 1<<16-1)
 	fill(&l.Metadata.Bytes, d.Metadata.Bytes, 0, 1<<16-1)
 	fill(&l.Depth, d.Depth, 1, 10000)

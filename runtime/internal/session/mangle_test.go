@@ -33,8 +33,13 @@ type mangler struct {
 // mangle starts a session and moves into shared memory with it. All that it needs ends with the test.
 func mangle(t *testing.T) (*mangler, *Session) {
 	t.Helper()
+	return mangleWith(t, frame.FeatureShm)
+}
+
+func mangleWith(t *testing.T, features uint32) (*mangler, *Session) {
+	t.Helper()
 	p, began, failed := victim(t, tight)
-	p.hello(frame.FeatureShm)
+	p.hello(features)
 	fd, err := unix.MemfdCreate("peer", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,10 @@ type Memory struct {
 	Spin time.Duration
 	// Make makes this side's segment; nil is shm.Make.
 	Make func(size int, id ring.Identity, sameUser bool) (*shm.Segment, error)
+	// InPlace leaves blobs of messages that come where they are, in the peer's memory, until they are released.
+	InPlace bool
+	// MakeArena makes this side's arena; nil is shm.MakeArena.
+	MakeArena func(size int) (*shm.Arena, error)
 }
 
 // Use says when a session moves into shared memory.
@@ -39,10 +43,12 @@ type memory struct {
 	mine, theirs *shm.Segment
 	used         bool
 	why          string // not used
+	blobs        bool   // this side would send them apart, and take them
 }
 
-// open prepares for descriptors, where this side would use them.
-func (m *memory) open(conn transport.Conn, cfg Memory) {
+// open prepares for descriptors, where this side would use them. Blobs says that this side lends and borrows memory, which
+// it does with nobody but the same user.
+func (m *memory) open(conn transport.Conn, cfg Memory, blobs bool) {
 	if cfg.Use == NoMemory {
 		m.why = "this side does not want it"
 		return
@@ -50,12 +56,17 @@ func (m *memory) open(conn transport.Conn, cfg Memory) {
 	var err error
 	if m.socket, err = shm.Open(conn); err != nil {
 		m.why = err.Error()
+		return
 	}
+	m.blobs = blobs && shm.CanPopulate()
 }
 
 func (m *memory) features() uint32 {
-	if m.socket == nil {
+	switch {
+	case m.why != "":
 		return 0
+	case m.blobs:
+		return frame.FeatureShm | frame.FeatureBlobs
 	}
 	return frame.FeatureShm
 }
@@ -203,10 +214,8 @@ func (s *Session) readAnswer() (rejected string, err error) {
 // readShm reads the next frame of the handshake, which must have one of the types. Where an accept has come the payload
 // is nil.
 func (s *Session) readShm(types ...frame.Type) (payload []byte, descriptors int, err error) {
-	for s.w-s.r < frame.HeaderSize {
-		if err := s.readMore(); err != nil {
-			return nil, 0, err
-		}
+	if err := s.readExactly(frame.HeaderSize); err != nil {
+		return nil, 0, err
 	}
 	h, descriptors, err := frame.ParseShm(s.buf[s.r:])
 	if err != nil {
@@ -216,10 +225,8 @@ func (s *Session) readShm(types ...frame.Type) (payload []byte, descriptors int,
 		return nil, 0, endf(Protocol, "handshake: a %s frame where %s is due", h.Type, types[0])
 	}
 	size := frame.HeaderSize + int(h.Length)
-	for s.w-s.r < size {
-		if err := s.readMore(); err != nil {
-			return nil, 0, err
-		}
+	if err := s.readExactly(size); err != nil {
+		return nil, 0, err
 	}
 	payload = s.buf[s.r+frame.HeaderSize : s.r+size]
 	s.r += size
@@ -231,6 +238,17 @@ func (s *Session) readShm(types ...frame.Type) (payload []byte, descriptors int,
 	default:
 		return payload, descriptors, nil
 	}
+}
+
+// readExactly reads until there are n bytes, and none behind them: what the peer sends when it has moved, which may be an
+// arena, is not for the handshake.
+func (s *Session) readExactly(n int) error {
+	for s.w-s.r < n {
+		if err := s.readMore(s.r + n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leftovers are descriptors that belong to no frame, and bytes behind the last one that is read from the socket.
@@ -259,7 +277,11 @@ func (s *Session) enterMemory() {
 		return
 	}
 	m.used = true
-	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin, false)
+	blobs := m.blobs && s.hello.Features&frame.FeatureBlobs != 0
+	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin, blobs)
+	if blobs {
+		s.startBlobs()
+	}
 }
 
 // Memory says whether the session is in shared memory, and if not, why.

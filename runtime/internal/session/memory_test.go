@@ -392,10 +392,6 @@ func TestBadAgreement(t *testing.T) {
 			good(p)
 			p.Write(offerOf(0, 0))
 		}},
-		{"bytes behind the answer", "16 bytes came on the socket behind the last frame", 1, func(p *rawPeer) {
-			good(p)
-			p.Write(append(bytes.Clone(accept), ping...))
-		}},
 		{"an offer that is too short", "payload ends in the middle", 1, func(p *rawPeer) { p.Write(frame.AppendShm(nil, frame.ShmOffer, 0, []byte{1, 2, 3})) }},
 		{"an offer that is too long", "over its limit", 1, func(p *rawPeer) { p.Write(frame.AppendShm(nil, frame.ShmOffer, 0, make([]byte, 2000))) }},
 		{"an answer with something in it", "over its limit", 1, func(p *rawPeer) {

@@ -330,11 +330,19 @@ func (s *Session) needed() int {
 	if s.w-s.r < frame.HeaderSize {
 		return frame.HeaderSize
 	}
-	h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
+	h, err := s.parse()
 	if err != nil {
 		return frame.HeaderSize
 	}
 	return frame.HeaderSize + int(h.Length)
+}
+
+// parse reads the header at the front of the buffer, where it is whole.
+func (s *Session) parse() (frame.Header, error) {
+	if s.blobs != nil {
+		return frame.ParseApart(s.buf[s.r:], uint32(s.limits.MaxFrame))
+	}
+	return frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
 }
 
 // endRead ends the session because reading failed. Called and returns with the mutex held.
@@ -360,7 +368,7 @@ func (s *Session) handleBuffered() error {
 		if s.memory != nil && n%aFew == 0 {
 			s.flush(false) // the peer has work while this side goes on
 		}
-		h, err := frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
+		h, err := s.parse()
 		if err != nil {
 			return endf(Protocol, "%w", err)
 		}
@@ -439,6 +447,13 @@ func (s *Session) handlePlaced() error {
 
 // handle handles a frame. Alone says that nothing else is or comes where the payload is.
 func (s *Session) handle(h frame.Header, payload []byte, alone bool) error {
+	if h.Flags&frame.Apart != 0 {
+		return s.handleApart(h, payload, alone)
+	}
+	return s.dispatch(h, payload, alone)
+}
+
+func (s *Session) dispatch(h frame.Header, payload []byte, alone bool) error {
 	switch h.Type {
 	case frame.Status:
 		return s.handleStatus(h, payload, alone)
@@ -454,6 +469,8 @@ func (s *Session) handle(h frame.Header, payload []byte, alone bool) error {
 		return s.handlePing(h)
 	case frame.GoAway:
 		return s.handleGoAway(h, payload)
+	case frame.ShmFree:
+		return s.handleFree(h)
 	default:
 		return fmt.Errorf("not expected after the handshake")
 	}

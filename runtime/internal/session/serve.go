@@ -267,8 +267,9 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 // An answer is what a handler has come to.
 type answer struct {
 	f        *Failure
-	message  []byte   // behind room for a header and the head of a STATUS; nil: there is none
-	scratch  *scratch // what message is in
+	message  []byte       // behind room for a header and the head of a STATUS; nil: there is none
+	lent     []frame.Part // blobs of it
+	scratch  *scratch     // what message is in
 	trailers frame.Metadata
 }
 
@@ -325,15 +326,15 @@ var answerRoom = frame.HeaderSize + len(emptyHead)
 
 // prepare encodes the answer and ends the handler's context.
 func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
-	a := answer{f: f}
+	a := answer{f: f, trailers: in.cancel(context.Canceled)}
 	if f == nil && res != nil {
 		a.scratch = scratches.Get().(*scratch)
 		var err error
-		if a.message, err = a.scratch.encode(res, answerRoom, in.s.agreed.maxMessage); err != nil {
+		most := min(in.s.single(), in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
+		if a.message, a.lent, err = in.s.encode(a.scratch, res, answerRoom, most); err != nil {
 			a.message, a.f = nil, unencoded(err)
 		}
 	}
-	a.trailers = in.cancel(context.Canceled)
 	return a
 }
 
@@ -371,7 +372,7 @@ func (in *Incoming) respond(a answer, reading bool) {
 
 // fits says that an answer can be sent in one frame, now. Called with the mutex held.
 func (s *Session) fits(a answer) bool {
-	if a.f != nil || a.message == nil {
+	if a.f != nil || a.message == nil || len(a.lent) > 0 {
 		return true
 	}
 	n := len(a.message) - frame.HeaderSize + trailerBytes(a.trailers)
@@ -410,6 +411,9 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 	h := frame.Header{Type: frame.Status, Flags: frame.End, Stream: in.id}
 	if a.message != nil {
 		h.Flags |= frame.Msg
+	}
+	if len(a.lent) > 0 {
+		h.Flags |= frame.Apart
 	}
 	switch {
 	case a.f != nil:

@@ -12,6 +12,7 @@
 //	call.go       a call of this side
 //	serve.go      a call of the peer, and where its handler runs
 //	stream.go     messages and credit of one stream, either side
+//	blob.go       blobs that travel apart from their messages
 //
 // Everything that several goroutines touch is guarded by the one mutex of the Session; it is never held over I/O, a
 // channel that may block, or code of the user. Copying into shared memory is not I/O; that a parked peer is rung for then
@@ -65,6 +66,7 @@ type Session struct {
 	hello  *frame.HelloPayload // the peer's
 	agreed agreed
 	shared memory
+	blobs  *blobs // nil: they travel like other bytes
 	decode codec.Options
 	done   chan struct{} // closed when the session has ended
 	calls  sync.Pool     // of *Call, for unary calls
@@ -104,7 +106,8 @@ type Session struct {
 	r, w    int
 	now     int64 // when what is in buf came; 0: nobody has asked yet
 	place   place
-	short   bool // a piece of a message came last: the next one is better read into its place
+	short   bool   // a piece of a message came last: the next one is better read into its place
+	apart   *apart // the blobs of the frame that is being handled, until somebody has taken them over; nil: it has none
 
 	// Writing (write.go).
 	out, spare []byte
@@ -287,6 +290,9 @@ func (s *Session) end(e *EndError) {
 	for i := range s.local {
 		if c := s.local[i].call; c != nil {
 			s.local[i].call = nil
+			if c.abandoned {
+				c.drop()
+			}
 			c.fail(s.lostCall(c))
 		}
 	}
@@ -299,6 +305,7 @@ func (s *Session) end(e *EndError) {
 			if !in.started {
 				s.remote[i].in = nil
 				s.running--
+				in.drop()
 			}
 		}
 	}
@@ -307,6 +314,9 @@ func (s *Session) end(e *EndError) {
 		w.notify()
 	}
 	s.room = nil
+	if s.blobs != nil {
+		s.blobs.end()
+	}
 	s.mu.Unlock()
 
 	if farewell != nil && s.try != nil {

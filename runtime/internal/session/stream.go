@@ -48,6 +48,9 @@ type stream struct {
 	// Owned by the one goroutine that sends.
 	scratch scratch
 	burst   int
+
+	// Guarded by the session's mutex.
+	blobs *queue // those of messages that wait; nil before there are any
 }
 
 // arrivals are the messages of a stream that have come.
@@ -74,9 +77,10 @@ type arrivals struct {
 // An item is a message that has come whole.
 type item struct {
 	data  []byte
-	alone bool // nothing else is or comes into the buffer that data is in
-	cost  int  // of the window
-	room  int  // of the session's reservations
+	alone bool   // nothing else is or comes into the buffer that data is in
+	cost  int    // of the window
+	room  int    // of the session's reservations
+	apart *apart // its blobs, which the queue of the stream has; nil: they are in data
 }
 
 const (
@@ -152,6 +156,9 @@ func (s *Session) handleData(h frame.Header, payload []byte) error {
 // arrive takes the payload of a DATA frame that has MSG. Called with the mutex held.
 func (st *stream) arrive(payload []byte, more bool) error {
 	cost := frame.HeaderSize + len(payload)
+	if st.s.apart != nil && st.partLeft > 0 {
+		return errors.New("with APART, inside a message")
+	}
 	if st.partLeft == 0 {
 		if !more {
 			st.push(payload, cost)
@@ -189,7 +196,7 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		st.reserve()
 		return nil
 	}
-	st.items = append(st.items, item{st.part, true, st.partCost, st.partRoom})
+	st.items = append(st.items, item{data: st.part, alone: true, cost: st.partCost, room: st.partRoom})
 	st.part = nil
 	return nil
 }
@@ -233,8 +240,9 @@ func (st *stream) place(n int) []byte {
 func (st *stream) push(payload []byte, cost int) {
 	st.expect()
 	st.held += cost
+	apart := st.enqueueApart()
 	if len(payload) >= arenaMost {
-		st.items = append(st.items, item{data: bytes.Clone(payload), alone: true, cost: cost})
+		st.items = append(st.items, item{data: bytes.Clone(payload), alone: true, cost: cost, apart: apart})
 		return
 	}
 	if cap(st.arena)-len(st.arena) < len(payload) {
@@ -246,7 +254,7 @@ func (st *stream) push(payload []byte, cost int) {
 	}
 	from := len(st.arena)
 	st.arena = append(st.arena, payload...)
-	st.items = append(st.items, item{data: st.arena[from:len(st.arena):len(st.arena)], cost: cost})
+	st.items = append(st.items, item{data: st.arena[from:len(st.arena):len(st.arena)], cost: cost, apart: apart})
 }
 
 // reserve reserves room for the message that is being put together and grants the credit for the rest of it, or puts
@@ -347,6 +355,7 @@ func (st *stream) drop() {
 	room += st.room
 	st.items, st.part, st.arena = nil, nil, nil
 	st.partLeft, st.partRoom, st.room = 0, 0, 0
+	st.blobs.drop()
 	st.s.release(room)
 }
 
@@ -374,6 +383,9 @@ func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
 	st.batch[st.next] = item{}
 	st.next++
 	st.taken += it.cost
+	if it.apart != nil && !st.claim(it.apart) {
+		return item{}, false, nil // the call has ended, and with it what waited
+	}
 	if st.taken >= st.share || it.room > 0 {
 		st.s.mu.Lock()
 		st.settle()
@@ -418,10 +430,18 @@ func (st *stream) receive(ctx context.Context, m codec.Message) error {
 	if !ok {
 		return io.EOF
 	}
-	if err := st.s.decoding(it.alone).Unmarshal(it.data, m); err != nil {
+	if err := st.s.decodeItem(it, m); err != nil {
 		return fmt.Errorf("decoding a message: %w", err)
 	}
 	return nil
+}
+
+// decodeItem decodes a message that has been taken. The mutex is not held.
+func (s *Session) decodeItem(it item, m codec.Message) error {
+	if it.apart != nil {
+		return s.decodeApart(it.data, it.alone, it.apart, m)
+	}
+	return s.decoding(it.alone).Unmarshal(it.data, m)
 }
 
 // errSendClosed says that the other side takes no more.
@@ -442,11 +462,11 @@ func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r
 
 // send encodes m and queues it, waiting for credit and room within ctx.
 func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
-	b, err := st.scratch.encode(m, pieceRoom, st.s.agreed.maxMessage)
+	s := st.s
+	b, lent, err := s.encode(&st.scratch, m, pieceRoom, s.single())
 	if err != nil {
 		return err
 	}
-	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(b)-pieceRoom > s.single() {
@@ -454,7 +474,11 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	}
 	b = b[pieceRoom-frame.HeaderSize:]
 	if err := st.awaitCredit(ctx, len(b)); err != nil {
+		s.takeBack(lent)
 		return err
+	}
+	if len(lent) > 0 {
+		flags |= frame.Apart
 	}
 	st.credit -= len(b)
 	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
@@ -468,25 +492,46 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 }
 
 // A scratch is a buffer to encode one message after the other in.
-type scratch struct{ b []byte }
+type scratch struct {
+	b     []byte
+	parts codec.Parts // of the message that is being encoded
+}
 
 // encode returns m behind room for so many bytes. The result is valid until the next encode.
 func (c *scratch) encode(m codec.Message, room, maxMessage int) ([]byte, error) {
-	if cap(c.b) < room {
-		c.b = make([]byte, 0, 256)
-	}
-	b, err := m.MarshalAppend(c.b[:room])
+	b, err := m.MarshalAppend(c.room(room))
 	if err != nil {
 		return nil, fmt.Errorf("encoding the message: %w", err)
 	}
-	if n := len(b) - room; n > maxMessage {
-		return nil, &Failure{Code: CodeResourceExhausted,
-			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, maxMessage)}
+	if err := checkSize(len(b)-room, maxMessage); err != nil {
+		return nil, err
 	}
+	c.keep(b)
+	return b, nil
+}
+
+// room returns so many bytes, of what is kept where that has them.
+func (c *scratch) room(n int) []byte {
+	if cap(c.b) < n {
+		c.b = make([]byte, 0, 256)
+	}
+	return c.b[:n]
+}
+
+// keep keeps b, which begins with what room returned, for the next message.
+func (c *scratch) keep(b []byte) {
 	if cap(b) <= scratchMost {
 		c.b = b[:0]
 	}
-	return b, nil
+}
+
+// checkSize refuses a message of n bytes if it is too large.
+func checkSize(n, maxMessage int) error {
+	if n > maxMessage {
+		return &Failure{Code: CodeResourceExhausted,
+			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, maxMessage)}
+	}
+	return nil
 }
 
 // awaitCredit waits until want bytes may be sent and there is room for them. Called and returns with the mutex held.

@@ -94,6 +94,9 @@ func (s *Session) collect() {
 		s.pong = false
 		s.appendFrame(frame.Header{Type: frame.Ping, Flags: frame.Ack}, nil)
 	}
+	if s.blobs != nil {
+		s.blobs.collect()
+	}
 }
 
 // owe notes that st has a CREDIT or CANCEL to send. Called with the mutex held.

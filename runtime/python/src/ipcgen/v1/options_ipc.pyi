@@ -125,7 +125,10 @@ class FieldOptions(Message):
         """An open file travels with the message and the field holds its number. Only on a uint32 field."""
     @property
     def blob(self) -> Blob:
-        """Large contents travel through shared memory of their own. Only on a bytes field."""
+        """Large contents travel apart from the message in shared memory, where they are copied once in place of twice, or read
+        in place; over any other transport the option changes nothing. Only on a bytes field, also an optional, repeated or
+        oneof one, and not on an extension or a map. Peers whose schemas differ in it understand each other.
+        """
     sensitive: bool
     """The contents appear in no log, trace or tool's output."""
     def __init__(
@@ -252,7 +255,7 @@ class Blob(Message):
 
     INLINE_BELOW_FIELD_NUMBER: ClassVar[int]
     inline_below: int
-    """Contents of fewer bytes stay in the message; 0 leaves the choice to the runtime."""
+    """Contents of fewer bytes stay in the message; at most 2^31-1. 0 leaves the choice to the runtime, whose is 64 KiB."""
     def __init__(self, *, inline_below: int | None = ...) -> None: ...
     def ClearField(self, field_name: Literal["inline_below"]) -> None: ...
 

@@ -1,0 +1,560 @@
+package session
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/transport/shm"
+)
+
+// Blobs travel apart from their messages where both sides want it: in an arena of the sender's, which the receiver can
+// read (PROTOCOL.md, section 13.6). The sender copies them there and names their ranges behind the message; the receiver
+// gives each range back when it has copied it out, or when the program has no more use for it in place.
+//
+// Whose a range is:
+//
+//	lender     free ──lend──▶ out, named in a frame ──SHM_FREE──▶ free
+//	                 ◀─takeBack─ the frame was not sent
+//	borrower   arrive ──▶ waits with its message ──▶ is decoded ──▶ give
+//	                                                  └─▶ in the program, in place ──Release──▶ give
+//
+// A message without a receiver gives its ranges back at once. Mappings outlive the session as long as a range is in use.
+
+// An arenaConn is a connection over which arenas are sent.
+type arenaConn interface {
+	SendArena(*shm.Arena) (sent bool)
+	PeerArena(most int) (*shm.PeerArena, error)
+}
+
+// blobs are a session's arenas. Guarded by the session's mutex, where nothing else is said.
+type blobs struct {
+	s    *Session
+	conn arenaConn
+
+	// This side's arena.
+	setup    sync.Mutex // held while it is made and sent
+	hopeless bool       // it could not be made; guarded by setup
+	sent     atomic.Bool
+	arena    *shm.Arena // nil before the first blob
+	writers  int        // goroutines that copy into it
+
+	// The peer's.
+	peer  *shm.PeerArena // nil before the first blob
+	out   map[uint32]use // the ranges that this side has, by where they start
+	freed []frame.Header // what gives ranges back, and is due
+	owed  int            // bytes of these
+}
+
+// A use is what this side does with a range of the peer's.
+type use struct {
+	length  int
+	inPlace bool // the program has it
+}
+
+// startBlobs makes ready for blobs, which both sides want.
+func (s *Session) startBlobs() {
+	s.blobs = &blobs{s: s, conn: s.conn.(arenaConn), out: map[uint32]use{}}
+}
+
+// end gives up what nobody uses any more. Called with the mutex held, when the session has ended and whenever a use ends
+// after that.
+func (b *blobs) end() {
+	if b.arena != nil && b.writers == 0 {
+		b.arena.Release()
+		b.arena = nil
+	}
+	if b.peer != nil && len(b.out) == 0 {
+		removeBorrower(b)
+		b.peer.Release()
+		b.peer = nil
+	}
+}
+
+// encode encodes m with its large blobs apart, and returns the parts of it that are in this side's arena now, whose table
+// ends b. There are none where m has no large blobs; ok is false where it is to be encoded like any message.
+func (b *blobs) encode(c *scratch, m codec.Holder, room, most int) (_ []byte, lent []frame.Part, ok bool, err error) {
+	message, err := m.AppendApart(c.room(room), &c.parts)
+	parts := c.parts.List
+	defer func() {
+		clear(parts) // the bytes are the program's
+		c.parts.List = parts[:0]
+	}()
+	if err != nil {
+		return nil, nil, false, fmt.Errorf("encoding the message: %w", err)
+	}
+	total := len(message) - room
+	for _, p := range parts {
+		total += len(p.Bytes)
+	}
+	if err := checkSize(total, b.s.agreed.maxMessage); err != nil {
+		return nil, nil, false, err
+	}
+	if len(parts) > 0 {
+		table := frame.TableSize(len(parts))
+		if len(parts) > frame.MaxParts || len(message)-room+table > most {
+			return nil, nil, false, nil
+		}
+		if lent = b.lend(parts, room); lent == nil {
+			return nil, nil, false, nil
+		}
+		message = frame.AppendParts(message, lent)
+	}
+	c.keep(message)
+	return message, lent, true, nil
+}
+
+// encode encodes m behind room for so many bytes, by c. With its large blobs apart, where some of them are lent to the
+// peer now, the message has at most so many bytes.
+func (s *Session) encode(c *scratch, m codec.Message, room, most int) (b []byte, lent []frame.Part, err error) {
+	if s.blobs != nil {
+		if h, ok := m.(codec.Holder); ok {
+			if b, lent, ok, err = s.blobs.encode(c, h, room, most); ok || err != nil {
+				return b, lent, err
+			}
+		}
+	}
+	b, err = c.encode(m, room, s.agreed.maxMessage)
+	return b, nil, err
+}
+
+// lend copies parts of a message, which begins at position from, into this side's arena. It returns nil where there is
+// none, or no room in it.
+func (b *blobs) lend(parts []codec.Part, from int) []frame.Part {
+	if !b.ready() {
+		return nil
+	}
+	s := b.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lent := make([]frame.Part, 0, len(parts))
+	places := make([][]byte, len(parts))
+	for i, p := range parts {
+		offset, place, ok := 0, []byte(nil), s.ended == nil
+		if ok {
+			offset, place, ok = b.arena.Take(len(p.Bytes))
+		}
+		if !ok {
+			b.takeBack(lent)
+			return nil
+		}
+		lent = append(lent, frame.Part{Offset: uint32(offset), Length: uint32(len(p.Bytes)), At: uint32(p.At - from)})
+		places[i] = place
+	}
+	fresh := make([]bool, len(parts))
+	for i, p := range lent {
+		fresh[i] = !b.arena.There(int(p.Offset), int(p.Length))
+	}
+	err := b.fill(lent, places, parts, fresh)
+	if err == nil && s.ended == nil {
+		return lent
+	}
+	b.takeBack(lent)
+	return nil
+}
+
+// fill copies parts to their places. Called and returns with the mutex held, which is released meanwhile.
+func (b *blobs) fill(lent []frame.Part, places [][]byte, parts []codec.Part, fresh []bool) (err error) {
+	arena := b.arena
+	b.writers++
+	b.s.mu.Unlock()
+	n := 0
+	for ; n < len(lent); n++ {
+		if fresh[n] {
+			if err = arena.Reserve(int(lent[n].Offset), int(lent[n].Length)); err != nil {
+				break
+			}
+		}
+		copyInParts(places[n], parts[n].Bytes)
+	}
+	b.s.mu.Lock()
+	b.writers--
+	if b.s.ended != nil {
+		b.end()
+		return err
+	}
+	for i, p := range lent[:n] {
+		if fresh[i] {
+			arena.Reserved(int(p.Offset), int(p.Length))
+		}
+	}
+	return err
+}
+
+// copyInParts copies so that what was copied stays in the processor's caches: from a megabyte on copy writes past them,
+// which takes longer where memory is used again.
+func copyInParts(to, from []byte) {
+	const part = 16 << 10
+	for len(from) > 0 {
+		n := copy(to[:min(len(to), part)], from)
+		to, from = to[n:], from[n:]
+	}
+}
+
+// ready says whether the peer has this side's arena, which is made and sent when it is first asked for.
+func (b *blobs) ready() bool {
+	if b.sent.Load() {
+		return true
+	}
+	b.setup.Lock()
+	defer b.setup.Unlock()
+	if b.hopeless || b.sent.Load() {
+		return !b.hopeless
+	}
+	b.s.mu.Lock()
+	made := b.arena != nil
+	b.s.mu.Unlock()
+	if !made && !b.makeArena() {
+		return false
+	}
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	if b.s.ended != nil || !b.conn.SendArena(b.arena) { // which may be full of doorbells
+		return false
+	}
+	b.sent.Store(true)
+	return true
+}
+
+// makeArena makes this side's arena. Called with setup held.
+func (b *blobs) makeArena() bool {
+	s := b.s
+	maker := s.cfg.Memory.MakeArena
+	if maker == nil {
+		maker = shm.MakeArena
+	}
+	arena, err := maker(s.limits.Arena)
+	if err != nil {
+		b.hopeless = true
+		s.cfg.Logger.Warn("ipc session sends blobs like other bytes", "peer", s.peer.Address, "reason", "no memory for them: "+err.Error())
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		arena.Release()
+		return false
+	}
+	b.arena = arena
+	return true
+}
+
+// takeBack frees what was lent and did not leave. Called with the mutex held.
+func (b *blobs) takeBack(lent []frame.Part) {
+	for _, p := range lent {
+		if b.arena != nil {
+			b.arena.Give(int(p.Offset))
+		}
+	}
+}
+
+// takeBack is blobs.takeBack where something was lent. Called with the mutex held.
+func (s *Session) takeBack(lent []frame.Part) {
+	if len(lent) > 0 {
+		s.blobs.takeBack(lent)
+	}
+}
+
+// handleFree takes a range back from the peer.
+func (s *Session) handleFree(h frame.Header) error {
+	if a := s.blobs.arena; a == nil || !a.Give(int(h.Arg)) {
+		return fmt.Errorf("of a range at %d that the peer does not have", h.Arg)
+	}
+	return nil
+}
+
+// apart are the blobs of one message that has come.
+type apart struct {
+	table int // bytes behind the rest of the message
+	parts []codec.Part
+	spans []frame.Part
+}
+
+// handleApart handles a frame with APART. What its handling has no use for is given back.
+func (s *Session) handleApart(h frame.Header, payload []byte, alone bool) error {
+	if s.ended != nil {
+		return nil // what the peer lends now nobody gives back
+	}
+	message, err := s.messageOf(h.Type, payload)
+	if err != nil {
+		return err
+	}
+	a, err := s.blobs.arrive(message)
+	if err != nil {
+		return err
+	}
+	s.apart = a
+	err = s.dispatch(h, payload, alone)
+	if s.apart == a {
+		s.apart = nil
+		s.blobs.give(a)
+	}
+	return err
+}
+
+// messageOf returns what a frame has of a message.
+func (s *Session) messageOf(t frame.Type, payload []byte) (message []byte, err error) {
+	switch t {
+	case frame.Call:
+		_, message, err = frame.ParseCall(payload, s.limits.Metadata)
+	case frame.Status:
+		_, message, err = frame.ParseStatus(payload, s.limits.Metadata)
+	default:
+		message = payload
+	}
+	return message, err
+}
+
+// arrive takes the ranges that a message names over from the peer. Called with the mutex held, by the holder of the role.
+func (b *blobs) arrive(message []byte) (*apart, error) {
+	rest, spans, err := frame.ParseParts(message)
+	if err != nil {
+		return nil, err
+	}
+	if b.peer == nil {
+		if b.peer, err = b.conn.PeerArena(b.s.limits.PeerArena); err != nil {
+			return nil, ioError("the peer's arena", err)
+		}
+		addBorrower(b)
+	}
+	total := uint64(len(rest))
+	a := &apart{table: len(message) - len(rest), parts: make([]codec.Part, len(spans)), spans: spans}
+	for i, p := range spans {
+		bytes, ok := b.peer.Range(p.Offset, p.Length)
+		if _, twice := b.out[p.Offset]; !ok || twice {
+			b.forget(spans[:i])
+			return nil, fmt.Errorf("a blob of %d bytes at %d, which is no free range of the arena of %d", p.Length, p.Offset, b.peer.Size())
+		}
+		total += uint64(p.Length)
+		a.parts[i] = codec.Part{At: int(p.At), Bytes: bytes}
+		b.out[p.Offset] = use{length: int(p.Length)}
+	}
+	if most := b.s.limits.MaxMessage; total > uint64(most) {
+		b.forget(spans)
+		return nil, fmt.Errorf("a message of %d bytes, over the limit of %d", total, most)
+	}
+	return a, nil
+}
+
+// forget has the peer keep ranges that a violation has named. Called with the mutex held.
+func (b *blobs) forget(spans []frame.Part) {
+	for _, p := range spans {
+		delete(b.out, p.Offset)
+	}
+}
+
+// give gives the ranges of a message back. Called with the mutex held.
+func (b *blobs) give(a *apart) {
+	for _, p := range a.spans {
+		b.giveOne(p.Offset)
+	}
+}
+
+// giveOne gives a range back that this side has. Called with the mutex held.
+func (b *blobs) giveOne(offset uint32) {
+	u := b.out[offset]
+	delete(b.out, offset)
+	if b.s.ended != nil {
+		b.end()
+		return
+	}
+	b.freed = append(b.freed, frame.Header{Type: frame.ShmFree, Arg: offset})
+	b.owed += u.length
+}
+
+// givenShare is what part of the peer's arena waits at most for other frames to leave with, before it is given back.
+const givenShare = 32
+
+// due says whether what was given back is worth a write. Called with the mutex held.
+func (b *blobs) due() bool { return b.owed > 0 && b.owed >= b.peer.Size()/givenShare }
+
+// collect turns what is given back into frames, if others leave as well or it is worth a write. Called with the mutex
+// held.
+func (b *blobs) collect() {
+	if len(b.freed) == 0 || len(b.s.out) == 0 && !b.due() {
+		return
+	}
+	for _, h := range b.freed {
+		b.s.appendFrame(h, nil)
+	}
+	b.freed, b.owed = b.freed[:0], 0
+}
+
+// decodeApart decodes a message whose blobs are a. Where it cannot be decoded so - it is malformed, or the schemas differ -
+// it is put together first. The mutex is not held.
+func (s *Session) decodeApart(message []byte, alone bool, a *apart, m codec.Message) error {
+	b := s.blobs
+	if err := b.reserve(a); err != nil {
+		b.settle(a, false)
+		return fmt.Errorf("the memory of its blobs: %w", err)
+	}
+	rest := message[:len(message)-a.table]
+	if s.decoding(alone).UnmarshalApart(rest, a.parts, s.cfg.Memory.InPlace, m) {
+		b.settle(a, s.cfg.Memory.InPlace)
+		return nil
+	}
+	whole := codec.Join(rest, a.parts)
+	b.settle(a, false)
+	return s.decoding(true).Unmarshal(whole, m)
+}
+
+// reserve sees to it that what the ranges of a name can be read.
+func (b *blobs) reserve(a *apart) error {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, p := range a.spans {
+		offset, n := int(p.Offset), int(p.Length)
+		if b.peer.There(offset, n) {
+			continue
+		}
+		peer := b.peer // which stays mapped, because the range is in use
+		b.s.mu.Unlock()
+		err := peer.Reserve(offset, n)
+		b.s.mu.Lock()
+		if err != nil {
+			return err
+		}
+		peer.Reserved(offset, n)
+	}
+	return nil
+}
+
+// settle ends the decoding of a message: its ranges are the program's now, or given back.
+func (b *blobs) settle(a *apart, inPlace bool) {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	if !inPlace {
+		b.give(a)
+		b.flush()
+		return
+	}
+	for _, p := range a.spans {
+		b.out[p.Offset] = use{int(p.Length), true}
+	}
+}
+
+// flush sends what was given back, if it is worth a write. Called and returns with the mutex held; it is released
+// meanwhile.
+func (b *blobs) flush() {
+	if b.s.ended == nil && b.due() {
+		b.s.flush(false)
+	}
+}
+
+// reclaim gives back what the program would have got in place, of a message that does not get there; nil has nothing.
+// Called with the mutex held.
+func (s *Session) reclaim(a *apart) {
+	if a == nil {
+		return
+	}
+	for _, p := range a.spans {
+		if s.blobs.out[p.Offset].inPlace {
+			s.blobs.giveOne(p.Offset)
+		}
+	}
+}
+
+// A queue are the blobs of messages that wait in a stream.
+type queue struct {
+	b    *blobs
+	list []*apart
+}
+
+// enqueueApart returns the blobs of the frame that is being handled, whose message is about to wait in st; nil where it
+// has none. Called with the mutex held.
+func (st *stream) enqueueApart() *apart {
+	a := st.s.apart
+	if a == nil {
+		return nil
+	}
+	st.s.apart = nil
+	if st.blobs == nil {
+		st.blobs = &queue{b: st.s.blobs}
+		// A stream that the program lets go of without ending it, as it may when the session has ended, leaves nothing
+		// mapped.
+		runtime.AddCleanup(st.arrivals, func(q *queue) {
+			q.b.s.mu.Lock()
+			defer q.b.s.mu.Unlock()
+			q.drop()
+		}, st.blobs)
+	}
+	st.blobs.list = append(st.blobs.list, a)
+	return a
+}
+
+// claim is queue.claim, on the goroutine that receives.
+func (st *stream) claim(a *apart) bool {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	return st.blobs.claim(a)
+}
+
+// claim takes the blobs of a message over from the queue. They are not there where the call has ended meanwhile. Called
+// with the mutex held.
+func (q *queue) claim(a *apart) bool {
+	i := slices.Index(q.list, a)
+	if i < 0 {
+		return false
+	}
+	q.list = slices.Delete(q.list, i, i+1)
+	return true
+}
+
+// drop gives back all that is in the queue, which may be nil. Called with the mutex held.
+func (q *queue) drop() {
+	if q == nil {
+		return
+	}
+	for _, a := range q.list {
+		q.b.give(a)
+	}
+	q.list = nil
+}
+
+// borrowers are the sessions of this process that have a peer's arena mapped.
+var borrowers struct {
+	sync.RWMutex
+	list []*blobs
+}
+
+func addBorrower(b *blobs) {
+	borrowers.Lock()
+	defer borrowers.Unlock()
+	borrowers.list = append(borrowers.list, b)
+}
+
+func removeBorrower(b *blobs) {
+	borrowers.Lock()
+	defer borrowers.Unlock()
+	borrowers.list = slices.DeleteFunc(borrowers.list, func(other *blobs) bool { return other == b })
+}
+
+// lenderOf returns the session whose peer's arena p begins in, and where; nil where there is none.
+func lenderOf(p []byte) (*blobs, uint32) {
+	borrowers.RLock()
+	defer borrowers.RUnlock()
+	for _, b := range borrowers.list {
+		if offset, ok := b.peer.Offset(p); ok {
+			return b, offset
+		}
+	}
+	return nil, 0
+}
+
+// Release gives a blob in place back to the peer. Of other bytes it does nothing.
+func Release(p []byte) {
+	b, offset := lenderOf(p)
+	if b == nil {
+		return
+	}
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	if b.out[offset].inPlace {
+		b.giveOne(offset)
+		b.flush()
+	}
+}
