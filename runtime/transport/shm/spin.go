@@ -26,7 +26,8 @@ type spinner struct {
 
 	purse   int // spins in vain that are paid for
 	pass    int // waits to pass over before the next spin
-	crowded int // waits that were passed over when the processor was stolen last, less those that ended well since
+	keep    int // spins that do not yield
+	crowded int // what keep was when the processor was lost last, less the spins that ended well since
 }
 
 const (
@@ -35,10 +36,9 @@ const (
 	// passedOver bounds how much of what waits in vain cost goes into spinning, an eighth, and how long two processes that
 	// were disturbed take to find each other awake again.
 	passedOver = 7
-	// Who lost its processor for longer than stolen, on a machine that is busy with something else, parks from then on, for
-	// leastCrowded waits, and for twice as many each time that it comes to that again: who sleeps is given a processor sooner
-	// than who had one to burn.
-	stolen       = time.Millisecond
+	// Who yielded its processor and had it back only after lost, on a machine that is busy with something else, does not
+	// yield in the next leastCrowded spins, and in twice as many each time that it comes to that again.
+	lost         = time.Millisecond
 	leastCrowded = 64
 	mostCrowded  = 4096
 )
@@ -59,6 +59,7 @@ func (s *spinner) until(h *half) bool {
 		return false
 	}
 	found := s.spin(h)
+	s.keep = max(s.keep-1, 0)
 	switch {
 	case found:
 		s.purse = min(s.purse+earned, mostEarned)
@@ -104,12 +105,11 @@ func (s *spinner) spin(h *half) bool {
 		case now.Sub(start) > s.limit || spinning.Load() != s:
 			return false
 		}
-		if round >= roundsAlone {
+		if round >= roundsAlone && s.keep == 0 {
 			s.yield()
-			if time.Since(now) > stolen {
+			if time.Since(now) > lost {
 				s.crowded = min(max(2*s.crowded, leastCrowded), mostCrowded)
-				s.pass = s.crowded
-				return s.ready()
+				s.keep = s.crowded
 			}
 		}
 		runtime.Gosched()

@@ -109,22 +109,29 @@ func during(t *testing.T, s *spinner, f func()) bool {
 	return s.until(new(half))
 }
 
-// TestCrowded: who loses its processor while it spins parks from then on, longer each time.
+// TestCrowded: who yields its processor and does not get it back soon keeps it from then on, longer each time.
 func TestCrowded(t *testing.T) {
-	h := new(half)
-	s := &spinner{limit: time.Hour, ready: func() bool { return false }, yield: func() {
-		for begin := time.Now(); time.Since(begin) <= stolen; {
+	yields := 0
+	s := &spinner{limit: 20 * time.Microsecond, ready: func() bool { return false }, yield: func() {
+		yields++
+		for begin := time.Now(); time.Since(begin) <= lost; {
 		}
 	}}
+	h := new(half)
 	for _, want := range []int{64, 128, 256} {
-		if s.pass = 0; s.until(h) || s.pass != want {
-			t.Errorf("after losing its processor it parks %d times, want %d", s.pass, want)
+		if s.pass, s.keep = 0, 0; s.until(h) || s.keep != want-1 {
+			t.Errorf("after losing its processor it keeps it in %d spins, want %d", s.keep, want-1)
+		}
+		for yields = 0; s.keep > 0; s.pass = 0 {
+			s.until(h)
+		}
+		if yields > 0 {
+			t.Errorf("it yielded %d times meanwhile", yields)
 		}
 	}
-	s.pass = 0
 	waits(s, 256, true)
-	s.ready = func() bool { return false }
-	if s.until(h); s.pass != 64 {
-		t.Errorf("after 256 spins that went well it parks %d times, want 64", s.pass)
+	s.ready, s.pass = func() bool { return false }, 0
+	if s.until(h); s.keep != 63 {
+		t.Errorf("after 256 spins that went well it keeps it in %d spins, want 63", s.keep)
 	}
 }
