@@ -1,6 +1,9 @@
 package codec
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // A transport may carry the contents of large blobs apart from the message that they belong to. Then the message is
 // written without them, as if they had been cut out of its wire format: all lengths count them, and only their bytes are
@@ -15,8 +18,9 @@ type Part struct {
 // Parts are what is cut out of a message.
 type Parts struct {
 	List []Part // in the order of their positions
-	// All cuts out all blobs that have contents, however few.
-	All bool
+	// All cuts out all blobs that have contents, however few; Near those whose contents begin in it.
+	All  bool
+	Near []byte
 }
 
 // A Holder is a generated message with blobs, its own or those of messages inside it. It is for the runtime.
@@ -40,12 +44,18 @@ func (e *Encoder) AppendBlob(b []byte, tag uint64, least int, v []byte) []byte {
 	if least == 0 {
 		least = defaultLeast
 	}
-	if e.apart == nil || len(v) == 0 || len(v) < least && !e.apart.All {
+	if e.apart == nil || len(v) == 0 || len(v) < least && !e.apart.All && !begins(v, e.apart.Near) {
 		return AppendBytes(b, tag, v)
 	}
 	b = AppendVarint(b, tag, uint64(len(v)))
 	e.apart.List = append(e.apart.List, Part{len(b), v})
 	return b
+}
+
+// begins says whether v begins in the memory of near.
+func begins(v, near []byte) bool {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(v))) - uintptr(unsafe.Pointer(unsafe.SliceData(near)))
+	return at < uintptr(len(near)) // what begins before it is far behind it, modulo 2^64
 }
 
 // OpenHolder is Open for a message that may have blobs. Where these are set apart the length is not that of what follows,

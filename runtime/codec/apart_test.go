@@ -192,6 +192,23 @@ func TestApartAll(t *testing.T) {
 	}
 }
 
+// TestApartNear: what lies in some memory is cut out, however little it is.
+func TestApartNear(t *testing.T) {
+	memory := []byte("some memory")
+	for name, c := range map[string]struct {
+		data []byte
+		want int
+	}{
+		"all of it": {memory, 1}, "its end": {memory[10:], 1}, "its first byte": {memory[:1:1], 1}, "elsewhere": {[]byte("some memory"), 0},
+		"nothing of it": {memory[:0], 0}, "none": {nil, 0},
+	} {
+		parts := codec.Parts{Near: memory}
+		if _, err := (&blobsv1.Picture{Data: c.data}).AppendApart(nil, &parts); err != nil || len(parts.List) != c.want {
+			t.Errorf("%s: %d parts, %v, want %d", name, len(parts.List), err, c.want)
+		}
+	}
+}
+
 // TestApartCopies: only blobs that are to stay in place are the parts themselves.
 func TestApartCopies(t *testing.T) {
 	rest, parts := apart(t, &blobsv1.Picture{Data: make([]byte, 100_000)})

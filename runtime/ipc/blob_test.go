@@ -25,10 +25,12 @@ func (s *keeper) Swap(_ context.Context, req *blobsv1.Album) (*blobsv1.Album, er
 	return req.Clone(), nil
 }
 
-func (s *keeper) List(_ context.Context, req *blobsv1.Album, send func(*blobsv1.Picture) error) error {
+func (s *keeper) List(ctx context.Context, req *blobsv1.Album, send func(*blobsv1.Picture) error) error {
 	defer ipc.ReleaseAll(req)
 	for _, p := range req.More {
-		if err := send(p); err != nil {
+		data := ipc.ConnOf(ctx).NewBlob(len(p.Data))
+		copy(data, p.Data)
+		if err := send(&blobsv1.Picture{Name: p.Name, Data: data, Digest: p.Digest}); err != nil {
 			return err
 		}
 	}

@@ -80,6 +80,7 @@ func (c *Conn) Call(ctx context.Context, m *Method, req, res Message) error {
 	}
 	ctx, end, err := runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req})
 	if err != nil {
+		c.s.Drop(req)
 		return end(err)
 	}
 	err = c.call(ctx, m, req, res)
@@ -109,6 +110,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 	if len(c.e.hooks.call) > 0 {
 		var err error
 		if ctx, end, err = runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req}); err != nil {
+			c.s.Drop(req)
 			return nil, end(err)
 		}
 	}

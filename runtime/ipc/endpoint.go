@@ -92,7 +92,7 @@ type Limits struct {
 	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)
 	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
 	Ring       int           // bytes that may be on their way to the peer in shared memory, rounded up to a power of two: 256 KiB (128 KiB)
-	Arena      int           // bytes of blobs that the peer has at a time in shared memory, rounded up to a power of two: 64 MiB (none); less than 0: none
+	Arena      int           // bytes of blobs that the peer has at a time in shared memory, rounded up to a power of two: 64 MiB (none); less than 0: they travel like other bytes, both ways
 	Depth      int           // how deep messages may nest: 64 (32)
 	Handshake  time.Duration // for the peer to say hello: 5 s
 	Stall      time.Duration // for the peer to take something of what is sent: 30 s (10 s)

@@ -112,6 +112,7 @@ func (b *built) hooked(in *session.Incoming, m *Method, req Message, run func(co
 	}
 	res, err := run(ctx)
 	if err = end(err); err != nil {
+		in.Session().Drop(res)
 		res = nil
 	}
 	return b.outcome(m, res, err)

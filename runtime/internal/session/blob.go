@@ -20,6 +20,8 @@ import (
 //
 //	lender     free ──lend──▶ out, named in a frame ──SHM_FREE──▶ free
 //	                 ◀─takeBack─ the frame was not sent
+//	           free ──draft─▶ in the program, which fills it ──lend──▶ out
+//	                                                          └─▶ Release, or the message was not sent so: free
 //	borrower   arrive ──▶ waits with its message ──▶ is decoded ──▶ give
 //	                                                  └─▶ in the program, in place ──Release──▶ give
 //
@@ -40,8 +42,13 @@ type blobs struct {
 	setup    sync.Mutex // held while it is made and sent
 	hopeless bool       // it could not be made; guarded by setup
 	sent     atomic.Bool
-	arena    *shm.Arena // nil before the first blob
-	writers  int        // goroutines that copy into it
+	arena    *shm.Arena   // nil before the first blob
+	writers  int          // goroutines that copy into it
+	drafts   map[int]bool // where ranges start that the program fills
+	lent     map[int]bool // where those start that the peer has
+	// drafted is the memory in which they are, from the first on, for those who do not hold the mutex: to tell by addresses
+	// what may be one.
+	drafted atomic.Pointer[[]byte]
 
 	// The peer's.
 	peer  *shm.PeerArena // nil before the first blob
@@ -58,32 +65,33 @@ type use struct {
 
 // startBlobs makes ready for blobs, which both sides want.
 func (s *Session) startBlobs() {
-	s.blobs = &blobs{s: s, conn: s.conn.(arenaConn), out: map[uint32]use{}}
+	s.blobs = &blobs{s: s, conn: s.conn.(arenaConn), drafts: map[int]bool{}, lent: map[int]bool{}, out: map[uint32]use{}}
 }
 
 // end gives up what nobody uses any more. Called with the mutex held, when the session has ended and whenever a use ends
 // after that.
 func (b *blobs) end() {
-	if b.arena != nil && b.writers == 0 {
+	if b.arena != nil && b.writers == 0 && len(b.drafts) == 0 {
+		drafters.remove(b)
 		b.arena.Release()
 		b.arena = nil
 	}
 	if b.peer != nil && len(b.out) == 0 {
-		removeBorrower(b)
+		borrowers.remove(b)
 		b.peer.Release()
 		b.peer = nil
 	}
 }
 
 // encode encodes m with its large blobs apart, and returns the parts of it that are in this side's arena now, whose table
-// ends b. There are none where m has no large blobs; ok is false where it is to be encoded like any message.
+// ends b. There are none where m has no large blobs; ok is false where it is to be encoded like any message. C has the
+// parts afterwards.
 func (b *blobs) encode(c *scratch, m codec.Holder, room, most int) (_ []byte, lent []frame.Part, ok bool, err error) {
+	if memory := b.drafted.Load(); memory != nil {
+		c.parts.Near = *memory
+	}
 	message, err := m.AppendApart(c.room(room), &c.parts)
 	parts := c.parts.List
-	defer func() {
-		clear(parts) // the bytes are the program's
-		c.parts.List = parts[:0]
-	}()
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("encoding the message: %w", err)
 	}
@@ -113,8 +121,13 @@ func (b *blobs) encode(c *scratch, m codec.Holder, room, most int) (_ []byte, le
 func (s *Session) encode(c *scratch, m codec.Message, room, most int) (b []byte, lent []frame.Part, err error) {
 	if s.blobs != nil {
 		if h, ok := m.(codec.Holder); ok {
-			if b, lent, ok, err = s.blobs.encode(c, h, room, most); ok || err != nil {
-				return b, lent, err
+			defer c.forgetParts()
+			if b, lent, ok, err = s.blobs.encode(c, h, room, most); ok {
+				return b, lent, nil
+			}
+			defer s.blobs.dropDrafts(c.parts.List) // when they have been copied
+			if err != nil {
+				return nil, nil, err
 			}
 		}
 	}
@@ -131,56 +144,80 @@ func (b *blobs) lend(parts []codec.Part, from int) []frame.Part {
 	s := b.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended != nil {
+		return nil
+	}
 	lent := make([]frame.Part, 0, len(parts))
-	places := make([][]byte, len(parts))
-	for i, p := range parts {
-		offset, place, ok := 0, []byte(nil), s.ended == nil
+	var drafts []int
+	var copies []filling
+	for _, p := range parts {
+		offset, ok := b.draftAt(p.Bytes)
 		if ok {
-			offset, place, ok = b.arena.Take(len(p.Bytes))
+			delete(b.drafts, offset)
+			drafts = append(drafts, offset)
+		} else {
+			var to []byte
+			if offset, to, ok = b.arena.Take(len(p.Bytes)); ok {
+				copies = append(copies, filling{offset, to, p.Bytes, !b.arena.There(offset, len(to))})
+			}
 		}
 		if !ok {
-			b.takeBack(lent)
+			b.unlend(drafts, copies)
 			return nil
 		}
 		lent = append(lent, frame.Part{Offset: uint32(offset), Length: uint32(len(p.Bytes)), At: uint32(p.At - from)})
-		places[i] = place
 	}
-	fresh := make([]bool, len(parts))
-	for i, p := range lent {
-		fresh[i] = !b.arena.There(int(p.Offset), int(p.Length))
+	if err := b.fill(copies); err != nil || s.ended != nil {
+		b.unlend(drafts, copies)
+		return nil
 	}
-	err := b.fill(lent, places, parts, fresh)
-	if err == nil && s.ended == nil {
-		return lent
+	for _, p := range lent {
+		b.lent[int(p.Offset)] = true
 	}
-	b.takeBack(lent)
-	return nil
+	return lent
 }
 
-// fill copies parts to their places. Called and returns with the mutex held, which is released meanwhile.
-func (b *blobs) fill(lent []frame.Part, places [][]byte, parts []codec.Part, fresh []bool) (err error) {
-	arena := b.arena
+// A filling is what is to be copied to a range of this side's arena.
+type filling struct {
+	offset   int
+	to, from []byte
+	fresh    bool // it was never reserved
+}
+
+// unlend undoes what lend has begun. Called with the mutex held.
+func (b *blobs) unlend(drafts []int, copies []filling) {
+	for _, offset := range drafts {
+		b.drafts[offset] = true
+	}
+	for _, p := range copies {
+		b.arena.Give(p.offset)
+	}
+	if b.s.ended != nil {
+		b.end()
+	}
+}
+
+// fill copies. Called and returns with the mutex held, which is released meanwhile.
+func (b *blobs) fill(copies []filling) (err error) {
+	if len(copies) == 0 {
+		return nil
+	}
 	b.writers++
 	b.s.mu.Unlock()
 	n := 0
-	for ; n < len(lent); n++ {
-		if fresh[n] {
-			if err = arena.Reserve(int(lent[n].Offset), int(lent[n].Length)); err != nil {
+	for ; n < len(copies); n++ {
+		p := copies[n]
+		if p.fresh {
+			if err = b.arena.Reserve(p.offset, len(p.to)); err != nil {
 				break
 			}
 		}
-		copyInParts(places[n], parts[n].Bytes)
+		copyInParts(p.to, p.from)
 	}
 	b.s.mu.Lock()
 	b.writers--
-	if b.s.ended != nil {
-		b.end()
-		return err
-	}
-	for i, p := range lent[:n] {
-		if fresh[i] {
-			arena.Reserved(int(p.Offset), int(p.Length))
-		}
+	for _, p := range copies[:n] {
+		b.arena.Reserved(p.offset, len(p.to))
 	}
 	return err
 }
@@ -246,10 +283,17 @@ func (b *blobs) makeArena() bool {
 // takeBack frees what was lent and did not leave. Called with the mutex held.
 func (b *blobs) takeBack(lent []frame.Part) {
 	for _, p := range lent {
-		if b.arena != nil {
-			b.arena.Give(int(p.Offset))
-		}
+		b.comeBack(int(p.Offset))
 	}
+}
+
+// comeBack frees what was lent, and says whether it was. Called with the mutex held.
+func (b *blobs) comeBack(offset int) bool {
+	if b.arena == nil || !b.lent[offset] {
+		return false
+	}
+	delete(b.lent, offset)
+	return b.arena.Give(offset)
 }
 
 // takeBack is blobs.takeBack where something was lent. Called with the mutex held.
@@ -259,9 +303,98 @@ func (s *Session) takeBack(lent []frame.Part) {
 	}
 }
 
+// draft returns a range of n bytes for the program to fill, or nil where there is none.
+func (b *blobs) draft(n int) []byte {
+	if !b.ready() {
+		return nil
+	}
+	s := b.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return nil
+	}
+	offset, p, ok := b.arena.Take(n)
+	if !ok {
+		return nil
+	}
+	b.drafts[offset] = true
+	if !b.arena.There(offset, n) {
+		s.mu.Unlock()
+		err := b.arena.Reserve(offset, n)
+		s.mu.Lock()
+		if err != nil {
+			b.dropDraft(offset)
+			return nil
+		}
+		b.arena.Reserved(offset, n)
+	}
+	if b.drafted.Load() == nil {
+		memory := b.arena.Memory()
+		b.drafted.Store(&memory)
+		drafters.add(b)
+	}
+	return p
+}
+
+// NewBlob returns n bytes for a blob, in this side's arena where that has room.
+func (s *Session) NewBlob(n int) []byte {
+	if s.blobs != nil && n > 0 {
+		if p := s.blobs.draft(n); p != nil {
+			return p
+		}
+	}
+	return make([]byte, n)
+}
+
+// draftAt returns where a draft starts that p begins with. Called with the mutex held.
+func (b *blobs) draftAt(p []byte) (offset int, ok bool) {
+	if len(b.drafts) == 0 || b.arena == nil {
+		return 0, false
+	}
+	offset, ok = b.arena.Offset(p)
+	return offset, ok && b.drafts[offset]
+}
+
+// dropDraft frees a draft. Called with the mutex held.
+func (b *blobs) dropDraft(offset int) {
+	delete(b.drafts, offset)
+	b.arena.Give(offset)
+	if b.s.ended != nil {
+		b.end()
+	}
+}
+
+// dropDrafts frees those among the parts of a message that was not sent with them.
+func (b *blobs) dropDrafts(parts []codec.Part) {
+	if b.drafted.Load() == nil {
+		return
+	}
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, p := range parts {
+		if offset, ok := b.draftAt(p.Bytes); ok {
+			b.dropDraft(offset)
+		}
+	}
+}
+
+// Drop frees the drafts in a message that is not going to be sent.
+func (s *Session) Drop(m codec.Message) {
+	if s.blobs == nil {
+		return
+	}
+	memory := s.blobs.drafted.Load()
+	if h, ok := m.(codec.Holder); ok && memory != nil {
+		parts := codec.Parts{Near: *memory}
+		h.AppendApart(nil, &parts) // the parts are there also where that fails
+		s.blobs.dropDrafts(parts.List)
+	}
+}
+
 // handleFree takes a range back from the peer.
 func (s *Session) handleFree(h frame.Header) error {
-	if a := s.blobs.arena; a == nil || !a.Give(int(h.Arg)) {
+	if !s.blobs.comeBack(int(h.Arg)) {
 		return fmt.Errorf("of a range at %d that the peer does not have", h.Arg)
 	}
 	return nil
@@ -319,7 +452,7 @@ func (b *blobs) arrive(message []byte) (*apart, error) {
 		if b.peer, err = b.conn.PeerArena(b.s.limits.PeerArena); err != nil {
 			return nil, ioError("the peer's arena", err)
 		}
-		addBorrower(b)
+		borrowers.add(b)
 	}
 	total := uint64(len(rest))
 	a := &apart{table: len(message) - len(rest), parts: make([]codec.Part, len(spans)), spans: spans}
@@ -515,46 +648,54 @@ func (q *queue) drop() {
 	q.list = nil
 }
 
-// borrowers are the sessions of this process that have a peer's arena mapped.
-var borrowers struct {
-	sync.RWMutex
+// owners are the sessions of this process in whose arenas programs have blobs: in place in their peers', drafts in their own.
+type owners struct {
+	mu   sync.RWMutex
 	list []*blobs
 }
 
-func addBorrower(b *blobs) {
-	borrowers.Lock()
-	defer borrowers.Unlock()
-	borrowers.list = append(borrowers.list, b)
+var borrowers, drafters owners
+
+func (o *owners) add(b *blobs) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = append(o.list, b)
 }
 
-func removeBorrower(b *blobs) {
-	borrowers.Lock()
-	defer borrowers.Unlock()
-	borrowers.list = slices.DeleteFunc(borrowers.list, func(other *blobs) bool { return other == b })
+func (o *owners) remove(b *blobs) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = slices.DeleteFunc(o.list, func(other *blobs) bool { return other == b })
 }
 
-// lenderOf returns the session whose peer's arena p begins in, and where; nil where there is none.
-func lenderOf(p []byte) (*blobs, uint32) {
-	borrowers.RLock()
-	defer borrowers.RUnlock()
-	for _, b := range borrowers.list {
-		if offset, ok := b.peer.Offset(p); ok {
+// find returns the session in whose arena p begins, and where; nil where there is none.
+func (o *owners) find(p []byte, in func(b *blobs, p []byte) (int, bool)) (*blobs, int) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, b := range o.list {
+		if offset, ok := in(b, p); ok {
 			return b, offset
 		}
 	}
 	return nil, 0
 }
 
-// Release gives a blob in place back to the peer. Of other bytes it does nothing.
+func inPeers(b *blobs, p []byte) (int, bool) { return b.peer.Offset(p) }
+func inOwn(b *blobs, p []byte) (int, bool)   { return b.arena.Offset(p) }
+
+// Release gives a blob in place back to the peer, and frees one of NewBlob's that was not sent. Of other bytes it does
+// nothing.
 func Release(p []byte) {
-	b, offset := lenderOf(p)
-	if b == nil {
+	if b, offset := borrowers.find(p, inPeers); b != nil {
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		if b.out[uint32(offset)].inPlace {
+			b.giveOne(uint32(offset))
+			b.flush()
+		}
 		return
 	}
-	b.s.mu.Lock()
-	defer b.s.mu.Unlock()
-	if b.out[offset].inPlace {
-		b.giveOne(offset)
-		b.flush()
+	if b, _ := drafters.find(p, inOwn); b != nil {
+		b.dropDrafts([]codec.Part{{Bytes: p}})
 	}
 }

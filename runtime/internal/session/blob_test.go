@@ -313,7 +313,7 @@ func TestLentComesBack(t *testing.T) {
 }
 
 func lenderIs(p []byte) bool {
-	b, _ := lenderOf(p)
+	b, _ := borrowers.find(p, inPeers)
 	return b != nil
 }
 
@@ -472,6 +472,142 @@ func TestForgottenStreams(t *testing.T) {
 	}
 }
 
+// TestNewBlob: what a program has filled in place is sent from there, once, and comes back whatever becomes of it.
+func TestNewBlob(t *testing.T) {
+	checkLeaks(t)
+	client, server, _ := inMemory(t, both(Config{}))
+	draft := func(n int) []byte {
+		t.Helper()
+		p := client.NewBlob(n)
+		if b, _ := drafters.find(p, inOwn); len(p) != n || b == nil {
+			t.Fatalf("%d bytes, in the arena: %v", len(p), b != nil)
+		}
+		for i := range p {
+			p[i] = 7
+		}
+		return p
+	}
+	swap := func(first *blobsv1.Picture) *Failure {
+		res := new(blobsv1.Album)
+		f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: first}, res)
+		if f == nil && !res.First.Equal(picture(len(first.Data))) {
+			t.Errorf("got %.100v", res)
+		}
+		return f
+	}
+	for name, do := range map[string]func(){
+		"sent": func() {
+			if f := swap(&blobsv1.Picture{Name: "name", Data: draft(100_000)}); f != nil {
+				t.Error(f)
+			}
+		},
+		"less than travels apart": func() {
+			p := &blobsv1.Picture{Name: "name", Data: draft(10)}
+			if f := swap(p); f != nil {
+				t.Error(f)
+			}
+			if b, offset := drafters.find(p.Data, inOwn); b == nil || b.drafts[offset] {
+				t.Error("it is the program's")
+			}
+		},
+		"a part of it": func() {
+			if f := swap(&blobsv1.Picture{Name: "name", Data: draft(100_000)[:99_999]}); f != nil {
+				t.Error(f)
+			}
+		},
+		"its end, which is copied": func() {
+			p := draft(200_000)
+			if f := swap(&blobsv1.Picture{Name: "name", Data: p[50_000:]}); f != nil {
+				t.Error(f)
+			}
+			Release(p)
+		},
+		"twice in a message": func() {
+			p := draft(100_000)
+			album := &blobsv1.Album{First: &blobsv1.Picture{Data: p}, Last: &blobsv1.Picture{Data: p}}
+			res := new(blobsv1.Album)
+			if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !bytes.Equal(res.First.Data, res.Last.Data) || res.Last.Data[99_999] != 7 {
+				t.Errorf("got %.100v, %v", res, f)
+			}
+		},
+		"released":       func() { Release(draft(100_000)) },
+		"released twice": func() { p := draft(100_000); Release(p); Release(p) },
+		"in a stream": func() {
+			c, f := client.Open(t.Context(), Outgoing{Method: mMirror}, nil, false)
+			if f != nil {
+				t.Fatal(f)
+			}
+			for range 3 {
+				p := new(blobsv1.Picture)
+				if err := c.Send(t.Context(), &blobsv1.Picture{Name: "name", Data: draft(100_000)}); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Receive(t.Context(), p); err != nil || !p.Equal(picture(100_000)) {
+					t.Fatalf("got %.100v, %v", p, err)
+				}
+			}
+			c.Cancel()
+			if err := c.Send(t.Context(), &blobsv1.Picture{Data: draft(100_000)}); err == nil {
+				t.Error("sent, after the call was given up")
+			}
+		},
+		"too large together": func() {
+			if f := swap(&blobsv1.Picture{Data: draft(4_000_000), Digest: make([]byte, 1_000_000)}); f == nil || f.Code != CodeResourceExhausted {
+				t.Error(f)
+			}
+		},
+		"with much beside it": func() {
+			p := &blobsv1.Picture{Data: draft(100_000), Digest: make([]byte, 100_000)}
+			res := new(blobsv1.Album)
+			f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: p}, res)
+			if f != nil || len(res.First.Digest) != 100_000 || len(res.First.Data) != 100_000 || res.First.Data[99_999] != 7 {
+				t.Errorf("got %.100v, %v", res, f)
+			}
+		},
+		"of a call that is late": func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			p := draft(100_000)
+			if f := client.Unary(ctx, Outgoing{Method: mSwap}, &blobsv1.Album{First: &blobsv1.Picture{Data: p}}, new(blobsv1.Album)); f == nil {
+				t.Error("it was called")
+			}
+		},
+	} {
+		do()
+		if wantAllFree(t, client, server); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+	last := draft(100_000)
+	client.Close()
+	last[0] = 8 // it stays the program's
+	if p := client.NewBlob(100); len(p) != 100 {
+		t.Errorf("after the end: %d bytes", len(p))
+	}
+	if f := swap(&blobsv1.Picture{Data: last}); f == nil {
+		t.Error("called after the end")
+	}
+	client.Wait()
+	server.Wait()
+	if n := mappings(t); n > 0 {
+		t.Errorf("%d segments are mapped", n)
+	}
+}
+
+// TestNewBlobElsewhere: where there is no room, and no arena, the bytes are ordinary ones.
+func TestNewBlobElsewhere(t *testing.T) {
+	checkLeaks(t)
+	client, _, _ := inMemory(t, [2]Config{{Limits: Limits{Arena: 64 << 10}}, {}})
+	apart, _, _ := inMemory(t, [2]Config{{Limits: Limits{Arena: -1}}, {}})
+	for i, p := range [][]byte{client.NewBlob(100_000), apart.NewBlob(100), client.NewBlob(0), client.NewBlob(60_000), client.NewBlob(10_000)} {
+		if b, _ := drafters.find(p, inOwn); (b != nil) != (i == 3) {
+			t.Errorf("%d: %d bytes are in an arena: %v", i, len(p), b != nil)
+		}
+		Release(p)
+	}
+	wantAllFree(t, client)
+}
+
 // A lender is a mangler with an arena.
 type lender struct {
 	*mangler
@@ -597,6 +733,18 @@ func TestBlobsNotAgreed(t *testing.T) {
 			wantEnd(t, s.Err(), Protocol)
 		})
 	}
+}
+
+// TestFreedDraft: a peer cannot free what the program is filling.
+func TestFreedDraft(t *testing.T) {
+	checkLeaks(t)
+	m, s := mangleWith(t, frame.FeatureShm|frame.FeatureBlobs)
+	p := s.NewBlob(100)
+	m.publish(frame.Header{Type: frame.ShmFree}.Append(nil))
+	<-s.Done()
+	wantEnd(t, s.Err(), Protocol)
+	p[0] = 1
+	Release(p)
 }
 
 // TestUnwrittenPages: a peer may name pages of its arena that it has never touched.

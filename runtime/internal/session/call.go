@@ -230,6 +230,7 @@ type prepared struct {
 func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Message) (prepared, *Failure) {
 	head, f := s.callHead(ctx, o)
 	if f != nil {
+		s.Drop(req)
 		return prepared{}, f
 	}
 	if o.Timeout > 0 {

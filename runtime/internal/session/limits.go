@@ -26,7 +26,7 @@ type Limits struct {
 	// bounds the peer's.
 	Ring, PeerRing int
 	// Arena is how many bytes of blobs this side lends the peer at a time, where the session is in shared memory; a power
-	// of two; less than 0: none. PeerArena bounds the peer's.
+	// of two; less than 0: neither lends. PeerArena bounds the peer's.
 	Arena, PeerArena int
 	// Depth bounds how deep messages nest.
 	Depth int

@@ -525,6 +525,12 @@ func (c *scratch) keep(b []byte) {
 	}
 }
 
+// forgetParts lets go of the parts of a message, whose bytes are the program's.
+func (c *scratch) forgetParts() {
+	clear(c.parts.List)
+	c.parts = codec.Parts{List: c.parts.List[:0]}
+}
+
 // checkSize refuses a message of n bytes if it is too large.
 func checkSize(n, maxMessage int) error {
 	if n > maxMessage {

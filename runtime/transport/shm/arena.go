@@ -84,6 +84,18 @@ func (a *Arena) Take(n int) (offset int, b []byte, ok bool) {
 	return offset, a.mem[offset : offset+n : offset+n], true
 }
 
+// Memory is all of the arena, to tell by addresses what lies in it.
+func (a *Arena) Memory() []byte { return a.mem }
+
+// Offset returns where in the arena b begins, or false where it does not.
+func (a *Arena) Offset(b []byte) (offset int, ok bool) { return offsetIn(a.mem, b) }
+
+// offsetIn returns where in mem b begins, or false where it does not.
+func offsetIn(mem, b []byte) (offset int, ok bool) {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
+	return int(at), at < uintptr(len(mem)) // what begins before it is far behind it, modulo 2^64
+}
+
 // Give takes a range back that is not used any more. It says whether the range was out.
 func (a *Arena) Give(offset int) bool { return offset%Unit == 0 && a.spans.give(offset/Unit) }
 
@@ -151,11 +163,7 @@ func (p *PeerArena) Range(offset, n uint32) ([]byte, bool) {
 }
 
 // Offset returns where in the arena b begins, or false where it does not.
-func (p *PeerArena) Offset(b []byte) (offset uint32, ok bool) {
-	base := uintptr(unsafe.Pointer(unsafe.SliceData(p.mem)))
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	return uint32(at - base), at >= base && at-base < uintptr(len(p.mem))
-}
+func (p *PeerArena) Offset(b []byte) (offset int, ok bool) { return offsetIn(p.mem, b) }
 
 // There says whether the memory of a range has been Reserved before.
 func (p *PeerArena) There(offset, n int) bool { return p.there.has(spanOf(offset, n)) }

@@ -47,6 +47,8 @@ type Arena struct{}
 func MakeArena(int) (*Arena, error) { return nil, errNone }
 
 func (*Arena) Take(int) (int, []byte, bool) { return 0, nil, false }
+func (*Arena) Memory() []byte               { return nil }
+func (*Arena) Offset([]byte) (int, bool)    { return 0, false }
 func (*Arena) Give(int) bool                { return false }
 func (*Arena) There(int, int) bool          { return false }
 func (*Arena) Reserve(int, int) error       { return errNone }
@@ -58,7 +60,7 @@ type PeerArena struct{}
 
 func (*PeerArena) Size() int                           { return 0 }
 func (*PeerArena) Range(uint32, uint32) ([]byte, bool) { return nil, false }
-func (*PeerArena) Offset([]byte) (uint32, bool)        { return 0, false }
+func (*PeerArena) Offset([]byte) (int, bool)           { return 0, false }
 func (*PeerArena) There(int, int) bool                 { return false }
 func (*PeerArena) Reserve(int, int) error              { return errNone }
 func (*PeerArena) Reserved(int, int)                   {}
