@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,7 +105,7 @@ func TestServerDies(t *testing.T) {
 			defer s.close()
 			ended := make(chan error, 1)
 			go func() {
-				_, err := s.run(t.Context(), cell{&kinds[0], c.callers, 64}, 1<<40)
+				_, err := s.run(t.Context(), cell{&kinds[0], c.callers, 64}, math.MaxInt)
 				ended <- err
 			}()
 			if err := syscall.Kill(s.control.Peer().PID, syscall.SIGKILL); err != nil {

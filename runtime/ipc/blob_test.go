@@ -74,9 +74,12 @@ func photo(n byte, size int) *blobsv1.Picture {
 	return &blobsv1.Picture{Name: fmt.Sprint("photo ", n), Data: bytes.Repeat([]byte{n}, size), Digest: []byte{n, n}}
 }
 
+// blobAddresses are where blobs are tested; shm: where there is shared memory.
+var blobAddresses = []string{"unix:", "tcp:127.0.0.1:0"}
+
 // TestBlobs: blobs come as they were sent, by every transport and in every kind of call, in place or not.
 func TestBlobs(t *testing.T) {
-	for _, address := range []string{"shm:", "unix:", "tcp:127.0.0.1:0"} {
+	for _, address := range blobAddresses {
 		for _, inPlace := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s in place %v", address, inPlace), func(t *testing.T) {
 				transporttest.CheckLeaks(t)

@@ -29,6 +29,7 @@ func init() {
 	}})
 	deathWays["shm"] = func(t *testing.T) mortal { return startWorker(t, "shm:"+filepath.Join(t.TempDir(), "s")) }
 	visitorSchemes = append(visitorSchemes, "shm")
+	blobAddresses = append(blobAddresses, "shm:")
 }
 
 // TestSharedMemory: who asks, and how.

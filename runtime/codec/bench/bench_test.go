@@ -6,7 +6,7 @@
 //
 // The peers' code comes from protoc with protoc-gen-go and protoc-gen-go-vtproto:
 //
-//go:generate go run ../../../cmd/ipcgen generate -I shapes --out shapes shapes/shapes.proto
+//go:generate go -C ../../.. run ./cmd/ipcgen generate -I runtime/codec/bench/shapes --out runtime/codec/bench/shapes runtime/codec/bench/shapes/shapes.proto
 //go:generate protoc -I shapes --go_out=peers --go_opt=paths=source_relative,Mshapes.proto=github.com/ipcgen/ipcgen/runtime/codec/bench/peers\;peers --go-vtproto_out=peers --go-vtproto_opt=paths=source_relative,features=marshal+unmarshal+size,Mshapes.proto=github.com/ipcgen/ipcgen/runtime/codec/bench/peers\;peers shapes.proto
 package bench
 

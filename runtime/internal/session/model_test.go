@@ -347,7 +347,7 @@ func (m *model) credit() (allowed bool) {
 	case 255:
 		n, allowed = 0, !c.open
 	case 254:
-		n, allowed = 1<<31, !c.open
+		n, allowed = -1<<31, !c.open // as a uint32 the least that is too much
 	case 253:
 		id, allowed = frame.NewStreamID(id.Slot(), 0, frame.NextGeneration(id.Generation())), false
 	}
