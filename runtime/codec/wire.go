@@ -50,6 +50,9 @@ var reasons = [...]string{
 
 const maxNumber = 1<<29 - 1
 
+// maxSkipped is the largest field number inside a group that is skipped: what protobuf's own library allows, for MessageSets.
+const maxSkipped = 1<<31 - 1
+
 // ReadVarint reads a varint at pos, where there is at least one byte. The compiler inlines it as it is, and not if it did
 // more: code that may be at the end of the input has readVarint.
 func ReadVarint(b []byte, pos int) (v uint64, end int) {
@@ -231,7 +234,7 @@ func skipGroup(b []byte, number uint64, pos, depth int) int {
 		switch {
 		case pos < 0:
 			return pos
-		case tag>>3 == 0 || tag>>3 > maxNumber:
+		case tag>>3 == 0 || tag>>3 > maxSkipped:
 			return badNumber
 		case tag == number<<3|WireEndGroup:
 			return pos
