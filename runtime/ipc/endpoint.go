@@ -97,9 +97,9 @@ type Limits struct {
 	Handshake  time.Duration // for the peer to say hello: 5 s
 	Stall      time.Duration // for the peer to take something of what is sent: 30 s (10 s)
 	Grace      time.Duration // for running calls when a listener stops: 5 s
-	// Sessions is how many a listener has at most at a time: 1024, of them 256 of one other process's user, 16 where
-	// that is not this one's; peers that have not said hello yet, 64.
-	Sessions int
+	// Sessions is how many a listener has at most at a time: 1024; SessionsOfUser how many of them are of processes of one
+	// user, where the kernel tells: 256 (16). Peers that have not said hello yet are 64 at most.
+	Sessions, SessionsOfUser int
 }
 
 func (l Limits) internal() session.Limits {
@@ -187,7 +187,7 @@ func (e *Endpoint) Listen(ctx context.Context, addr string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, grace: e.Limits.Grace,
+	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, mostOfUser: e.Limits.SessionsOfUser, grace: e.Limits.Grace,
 		users: map[int]int{}, shaking: make(chan struct{}, mostShaking)}, nil
 }
 
@@ -200,12 +200,13 @@ const (
 
 // A Listener waits for peers and serves them.
 type Listener struct {
-	l         transport.Listener
-	b         *built
-	connected func(*Conn)
-	most      int
-	grace     time.Duration
-	shaking   chan struct{} // one element a peer that has not said hello
+	l          transport.Listener
+	b          *built
+	connected  func(*Conn)
+	most       int
+	mostOfUser int
+	grace      time.Duration
+	shaking    chan struct{} // one element a peer that has not said hello
 
 	mu       sync.Mutex
 	sessions int
@@ -270,9 +271,9 @@ func (l *Listener) accept(ctx context.Context) error {
 func (l *Listener) serve(ctx context.Context, raw transport.Conn) {
 	leave, err := l.admit(raw.Peer())
 	if err != nil {
-		<-l.shaking
 		l.b.logger.Warn("ipc peer refused", "peer", raw.Peer().Address, "error", err)
-		raw.Close()
+		session.Refuse(raw, err)
+		<-l.shaking
 		return
 	}
 	defer leave()
@@ -308,12 +309,16 @@ func (l *Listener) serve(ctx context.Context, raw transport.Conn) {
 func (l *Listener) admit(p transport.Peer) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	most, ofUser := l.most, mostOtherUser
+	most, ofUser := l.most, l.mostOfUser
 	if most <= 0 {
 		most = mostSessions
 	}
-	if p.SameUser {
+	switch {
+	case ofUser > 0:
+	case p.SameUser:
 		ofUser = mostSameUser
+	default:
+		ofUser = mostOtherUser
 	}
 	if l.sessions >= most {
 		return nil, fmt.Errorf("%d sessions are open, which is the limit", l.sessions)

@@ -1,12 +1,14 @@
 package ipc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,6 +92,24 @@ func (e *echo) Note(ctx context.Context, req *echov1.SayRequest) error {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// checkMappings fails the test if it leaves shared memory mapped.
+func checkMappings(t *testing.T) {
+	t.Helper()
+	count := func() int {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			return 0 // not on this system
+		}
+		return bytes.Count(maps, []byte("/memfd:ipcgen"))
+	}
+	before := count()
+	t.Cleanup(func() {
+		if now := count(); now > before {
+			t.Errorf("%d segments of shared memory are mapped, %d were before", now, before)
+		}
+	})
+}
 
 // serve serves impl at address and returns a connection to it.
 func serve(t *testing.T, address string, e *ipc.Endpoint, dial *ipc.Endpoint) *ipc.Conn {

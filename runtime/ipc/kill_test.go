@@ -3,7 +3,6 @@
 package ipc_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -238,24 +237,6 @@ func compareJournal(t *testing.T, path string, y *tally) {
 			t.Errorf("%s is in the journal, and its error says that it was not executed", id)
 		}
 	}
-}
-
-// checkMappings fails the test if it leaves shared memory mapped.
-func checkMappings(t *testing.T) {
-	t.Helper()
-	count := func() int {
-		maps, err := os.ReadFile("/proc/self/maps")
-		if err != nil {
-			return 0 // not on this system
-		}
-		return bytes.Count(maps, []byte("/memfd:ipcgen"))
-	}
-	before := count()
-	t.Cleanup(func() {
-		if now := count(); now > before {
-			t.Errorf("%d segments of shared memory are mapped, %d were before", now, before)
-		}
-	})
 }
 
 // TestKillClient kills a client at any moment, in the middle of calls of all kinds: nothing of it is left in the server,

@@ -142,24 +142,20 @@ var sessions = flag.Int("sessions", 100, "how many sessions TestIdleSessions has
 // raceEnabled says that the race detector has memory of its own for each byte of this process's.
 var raceEnabled = false
 
-// sessionsOfOne is how many sessions a listener lets one user have.
-const sessionsOfOne = 256
-
-// TestHost is no test but a server at many sockets, where this process is a child.
+// TestHost is no test but a server, where this process is a child.
 func TestHost(t *testing.T) {
-	dir := os.Getenv(hostVar)
-	if dir == "" {
+	address := os.Getenv(hostVar)
+	if address == "" {
 		return
 	}
-	for i := range *sessions/sessionsOfOne + 1 {
-		l, err := workerEndpoint().Listen(context.Background(), fmt.Sprintf("shm:%s/%d", dir, i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		go l.Serve(context.Background())
+	e := workerEndpoint()
+	e.Limits.Sessions, e.Limits.SessionsOfUser = *sessions, *sessions
+	l, err := e.Listen(context.Background(), address)
+	if err != nil {
+		t.Fatal(err)
 	}
 	fmt.Println("ready")
-	select {}
+	t.Fatal(l.Serve(context.Background()))
 }
 
 // TestIdleSessions: many sessions that nobody uses cost a server as much memory as the documentation of an endpoint says,
@@ -169,9 +165,9 @@ func TestIdleSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	address := "shm:" + filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command(exe, "-test.run=^TestHost$", fmt.Sprint("-sessions=", *sessions))
-	cmd.Env = append(os.Environ(), hostVar+"="+dir)
+	cmd.Env = append(os.Environ(), hostVar+"="+address)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -188,8 +184,8 @@ func TestIdleSessions(t *testing.T) {
 		t.Fatal(line, err)
 	}
 	before := status(t, cmd.Process.Pid)
-	for i := range *sessions {
-		conn, err := ipc.Dial(t.Context(), fmt.Sprintf("shm:%s/%d", dir, i/sessionsOfOne))
+	for range *sessions {
+		conn, err := ipc.Dial(t.Context(), address)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/transport"
 )
 
 // The versions of the protocol that this package speaks.
@@ -191,8 +192,21 @@ func (s *Session) agree(mine *frame.HelloPayload) error {
 
 // refuse tells the peer why there will be no session.
 func (s *Session) refuse(e *EndError) error {
-	text := cutText(e.Err.Error(), frame.MaxGoAwayText)
-	b := frame.Header{Type: frame.GoAway, Length: uint32(len(text)), Arg: uint32(e.Reason)}.Append(nil)
-	s.conn.Write(append(b, text...)) // best effort, within the handshake's deadline
+	s.conn.Write(appendGoAway(nil, e.Reason, e.Err)) // best effort, within the handshake's deadline
 	return e
+}
+
+func appendGoAway(b []byte, r Reason, err error) []byte {
+	text := cutText(err.Error(), frame.MaxGoAwayText)
+	return append(frame.Header{Type: frame.GoAway, Length: uint32(len(text)), Arg: uint32(r)}.Append(b), text...)
+}
+
+// refusing is how long telling a peer why it is refused may take.
+const refusing = time.Second
+
+// Refuse closes a connection on which no session is to begin, and tells the peer why.
+func Refuse(conn transport.Conn, why error) {
+	conn.SetWriteDeadline(time.Now().Add(refusing))
+	conn.Write(appendGoAway([]byte(frame.Preface), Refused, why)) // best effort
+	conn.Close()
 }
