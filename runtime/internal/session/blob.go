@@ -18,7 +18,7 @@ import (
 //
 // Whose a range is:
 //
-//	lender     free ──lend──▶ out, named in a frame ──SHM_FREE──▶ free
+//	lender     free ──lend──▶ out, named in a frame ──comeBack──▶ free
 //	                 ◀─takeBack─ the frame was not sent
 //	           free ──draft─▶ in the program, which fills it ──lend──▶ out
 //	                                                          └─▶ Release, or the message was not sent so: free
@@ -31,6 +31,8 @@ import (
 type arenaConn interface {
 	SendArena(*shm.Arena) (sent bool)
 	PeerArena(most int) (*shm.PeerArena, error)
+	GiveBack(offset uint32) bool
+	TakeBack() (offset uint32, ok bool, err error)
 }
 
 // blobs are a session's arenas. Guarded by the session's mutex, where nothing else is said.
@@ -53,13 +55,11 @@ type blobs struct {
 	// The peer's.
 	peer  *shm.PeerArena // nil before the first blob
 	out   map[uint32]use // the ranges that this side has, by where they start
-	freed []frame.Header // what gives ranges back, and is due
-	owed  int            // bytes of these
+	freed []uint32       // those that are to be given back by frames
 }
 
 // A use is what this side does with a range of the peer's.
 type use struct {
-	length  int
 	inPlace bool // the program has it
 }
 
@@ -147,6 +147,7 @@ func (b *blobs) lend(parts []codec.Part, from int) []frame.Part {
 	if s.ended != nil {
 		return nil
 	}
+	b.takeAll()
 	lent := make([]frame.Part, 0, len(parts))
 	var drafts []int
 	var copies []filling
@@ -303,6 +304,23 @@ func (s *Session) takeBack(lent []frame.Part) {
 	}
 }
 
+// takeAll takes back what the peer has given back. Where that cannot be, the session ends. Called with the mutex held.
+func (b *blobs) takeAll() {
+	for {
+		offset, ok, err := b.conn.TakeBack()
+		if ok && !b.comeBack(int(offset)) {
+			err = fmt.Errorf("%w: it gave back a range at %d that it does not have", shm.ErrBroken, offset)
+		}
+		if err != nil {
+			b.s.wg.Go(func() { b.s.end(endf(Protocol, "%w", err)) })
+			return
+		}
+		if !ok {
+			return
+		}
+	}
+}
+
 // draft returns a range of n bytes for the program to fill, or nil where there is none.
 func (b *blobs) draft(n int) []byte {
 	if !b.ready() {
@@ -314,6 +332,7 @@ func (b *blobs) draft(n int) []byte {
 	if s.ended != nil {
 		return nil
 	}
+	b.takeAll()
 	offset, p, ok := b.arena.Take(n)
 	if !ok {
 		return nil
@@ -464,7 +483,7 @@ func (b *blobs) arrive(message []byte) (*apart, error) {
 		}
 		total += uint64(p.Length)
 		a.parts[i] = codec.Part{At: int(p.At), Bytes: bytes}
-		b.out[p.Offset] = use{length: int(p.Length)}
+		b.out[p.Offset] = use{}
 	}
 	if most := b.s.limits.MaxMessage; total > uint64(most) {
 		b.forget(spans)
@@ -489,32 +508,21 @@ func (b *blobs) give(a *apart) {
 
 // giveOne gives a range back that this side has. Called with the mutex held.
 func (b *blobs) giveOne(offset uint32) {
-	u := b.out[offset]
 	delete(b.out, offset)
-	if b.s.ended != nil {
+	switch {
+	case b.s.ended != nil:
 		b.end()
-		return
+	case !b.conn.GiveBack(offset):
+		b.freed = append(b.freed, offset)
 	}
-	b.freed = append(b.freed, frame.Header{Type: frame.ShmFree, Arg: offset})
-	b.owed += u.length
 }
 
-// givenShare is what part of the peer's arena waits at most for other frames to leave with, before it is given back.
-const givenShare = 32
-
-// due says whether what was given back is worth a write. Called with the mutex held.
-func (b *blobs) due() bool { return b.owed > 0 && b.owed >= b.peer.Size()/givenShare }
-
-// collect turns what is given back into frames, if others leave as well or it is worth a write. Called with the mutex
-// held.
+// collect turns into frames what could not be given back in another way. Called with the mutex held.
 func (b *blobs) collect() {
-	if len(b.freed) == 0 || len(b.s.out) == 0 && !b.due() {
-		return
+	for _, offset := range b.freed {
+		b.s.appendFrame(frame.Header{Type: frame.ShmFree, Arg: offset}, nil)
 	}
-	for _, h := range b.freed {
-		b.s.appendFrame(h, nil)
-	}
-	b.freed, b.owed = b.freed[:0], 0
+	b.freed = b.freed[:0]
 }
 
 // decodeApart decodes a message whose blobs are a. Where it cannot be decoded so - it is malformed, or the schemas differ -
@@ -566,14 +574,13 @@ func (b *blobs) settle(a *apart, inPlace bool) {
 		return
 	}
 	for _, p := range a.spans {
-		b.out[p.Offset] = use{int(p.Length), true}
+		b.out[p.Offset] = use{inPlace: true}
 	}
 }
 
-// flush sends what was given back, if it is worth a write. Called and returns with the mutex held; it is released
-// meanwhile.
+// flush sends what is to be given back by frames. Called and returns with the mutex held; it is released meanwhile.
 func (b *blobs) flush() {
-	if b.s.ended == nil && b.due() {
+	if b.s.ended == nil && len(b.freed) > 0 {
 		b.s.flush(false)
 	}
 }

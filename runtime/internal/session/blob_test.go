@@ -5,6 +5,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -152,6 +153,7 @@ func allFree(s *Session) bool {
 	if a == nil {
 		return true
 	}
+	s.blobs.takeAll()
 	offset, _, ok := a.Take(s.limits.Arena)
 	if ok {
 		a.Give(offset)
@@ -611,7 +613,8 @@ func TestNewBlobElsewhere(t *testing.T) {
 // A lender is a mangler with an arena.
 type lender struct {
 	*mangler
-	arena int // its descriptor
+	session *Session
+	arena   int // its descriptor
 }
 
 // goodArena is a descriptor of an arena of size bytes, with the seals.
@@ -702,6 +705,14 @@ func TestBadBlobs(t *testing.T) {
 			l.publish(frameOf(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.Apart, Stream: id}, frame.AppendParts([]byte("abc"), []frame.Part{one})...))
 		}},
 		{"freeing what is not out", "that the peer does not have", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.ShmFree, Arg: 4096}.Append(nil)) }},
+		{"giving back what is not out", "that it does not have", size, allSeals, func(l *lender) {
+			l.returns.Give(4096)
+			Release(l.session.NewBlob(100)) // which looks for room
+		}},
+		{"giving back more than there is room for", "513 ranges at once", size, allSeals, func(l *lender) {
+			l.set(0x280, 513)
+			Release(l.session.NewBlob(100)) // which looks for room
+		}},
 		{"SHM_FREE of a stream", "in its header that is 0", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.ShmFree, Stream: 1 << 16}.Append(nil)) }},
 		{"another frame apart", "PING frame with the flags 0x20", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.Ping, Flags: frame.Apart}.Append(nil)) }},
 	} {
@@ -710,6 +721,7 @@ func TestBadBlobs(t *testing.T) {
 			checkLeaks(t)
 			var s *Session
 			l.mangler, s = mangleWith(t, frame.FeatureShm|frame.FeatureBlobs)
+			l.session = s
 			c.do(l)
 			<-s.Done()
 			var e *EndError
@@ -756,20 +768,34 @@ func TestUnwrittenPages(t *testing.T) {
 	l.sendFiles([]byte{1}, l.arena)
 	l.publish(callApart([]byte("abc"), frame.Part{Offset: 0, Length: 10, At: 0}, frame.Part{Offset: 1<<20 - 8192, Length: 5, At: 3}))
 	want := "contents\x00\x00abc\x00\x00\x00\x00\x00"
-	// The ranges come back, and the echo.
-	for got := map[frame.Type]int{}; got[frame.Status] == 0 || got[frame.ShmFree] < 2; {
-		b, err := l.receive(s, frame.HeaderSize)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := frame.ParseApart(b, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[h.Type]++
-		payload, err := l.receive(s, int(h.Length))
-		if h.Type == frame.Status && (err != nil || string(payload[6:]) != want) {
-			t.Errorf("got %q, %v, want %q", payload, err, want)
+	header, err := l.receive(s, frame.HeaderSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := l.receive(s, int(binary.LittleEndian.Uint32(header[4:])))
+	if err != nil || frame.Type(header[0]) != frame.Status || string(payload[6:]) != want {
+		t.Errorf("got % x %q, %v, want %q", header, payload, err, want)
+	}
+	for _, want := range []uint32{0, 1<<20 - 8192} {
+		if offset, ok, err := l.returns.Take(); !ok || offset != want {
+			t.Errorf("%d came back, %v, %v, want %d", offset, ok, err, want)
 		}
 	}
+}
+
+// TestReturnsAreFull: what there is no room for in the segment comes back by frames.
+func TestReturnsAreFull(t *testing.T) {
+	checkLeaks(t)
+	client, server, _ := inMemory(t, both(Config{}))
+	album := new(blobsv1.Album)
+	for range 1000 {
+		album.Pages = append(album.Pages, []byte{1})
+	}
+	for range 3 {
+		res := new(blobsv1.Album)
+		if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !res.Equal(album) {
+			t.Fatalf("got %.100v, %v", res, f)
+		}
+	}
+	wantAllFree(t, client, server)
 }

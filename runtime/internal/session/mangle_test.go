@@ -24,10 +24,11 @@ import (
 // A mangler is a peer that has moved into shared memory with a session, and can write everything in its segment.
 type mangler struct {
 	*rawPeer
-	fd     int
-	mine   []byte
-	writer *ring.Writer
-	reader *ring.Reader
+	fd      int
+	mine    []byte
+	writer  *ring.Writer
+	reader  *ring.Reader
+	returns *ring.Returns
 }
 
 // mangle starts a session and moves into shared memory with it. All that it needs ends with the test.
@@ -50,6 +51,7 @@ func mangleWith(t *testing.T, features uint32) (*mangler, *Session) {
 	m := &mangler{rawPeer: p, fd: fd, mine: mapped(t, fd, goodSize, unix.PROT_READ|unix.PROT_WRITE)}
 	theirs := p.theirSegment()
 	m.writer, m.reader = ring.New(m.mine, theirs)
+	m.returns = ring.NewReturns(m.mine, theirs)
 	if kind, text := p.next(); kind != frame.ShmAccept {
 		t.Fatalf("got %s %q, want SHM_ACCEPT", kind, text)
 	}

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ipcgen/ipcgen/runtime/internal/ring"
 )
 
 // CanPopulate says whether the kernel can be asked, as from Linux 5.14 on, to see to it that memory is there: without
@@ -182,15 +184,35 @@ func (p *PeerArena) Release() {
 	p.mem = nil
 }
 
+// GiveBack gives a range of the peer's arena back, by where it starts. It says whether there was room for that.
+func (c *conn) GiveBack(offset uint32) bool {
+	c.mail.mu.Lock()
+	defer c.mail.mu.Unlock()
+	return !c.mail.closed && c.mail.returns.Give(offset)
+}
+
+// TakeBack returns where the next range of this side's arena starts that the peer has given back; ok is false where there
+// is none.
+func (c *conn) TakeBack() (offset uint32, ok bool, err error) {
+	c.mail.mu.Lock()
+	defer c.mail.mu.Unlock()
+	if c.mail.closed {
+		return 0, false, nil
+	}
+	return c.mail.returns.Take()
+}
+
 // arenaByte is what comes on the socket with the descriptor of an arena.
 const arenaByte = 1
 
-// A mailbox is the descriptor of the peer's arena that comes on a connection's socket, among the doorbells.
+// A mailbox is what comes and goes for arenas beside the bytes of a connection: on its socket, among the doorbells, the
+// descriptor of the peer's arena, and in the headers of its segments the ranges that are given back.
 type mailbox struct {
-	mu     sync.Mutex
-	fd     int // -1: there is none
-	came   bool
-	closed bool
+	mu      sync.Mutex
+	fd      int // -1: there is none
+	came    bool
+	closed  bool
+	returns *ring.Returns
 }
 
 // receive reads from the socket what there is, and keeps the descriptor of an arena. The mutex is held.

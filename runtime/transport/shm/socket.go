@@ -141,7 +141,7 @@ func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration, arenas bool) tr
 	w, r := ring.New(mine.mem, theirs.mem)
 	var mail *mailbox
 	if arenas {
-		mail = &mailbox{fd: -1}
+		mail = &mailbox{fd: -1, returns: ring.NewReturns(mine.mem, theirs.mem)}
 	}
 	return newConn(s.conn, s.raw, w, r, func() {
 		mine.Release()
