@@ -213,6 +213,12 @@ type mailbox struct {
 	came    bool
 	closed  bool
 	returns *ring.Returns
+
+	// What readSocket works on; kept here so that a doorbell allocates nothing. Its single caller owns them.
+	p    []byte
+	n    int
+	err  error
+	read func(fd uintptr) bool
 }
 
 // receive reads from the socket what there is, and keeps the descriptor of an arena. The mutex is held.
@@ -257,16 +263,22 @@ func (c *conn) readSocket(p []byte) (n int, err error) {
 	if c.mail == nil {
 		return c.sock.Read(p)
 	}
-	rerr := c.raw.Read(func(fd uintptr) bool {
-		c.mail.mu.Lock()
-		defer c.mail.mu.Unlock()
-		n, err = c.mail.receive(int(fd), p)
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	if rerr != nil {
-		err = rerr
+	m := c.mail
+	if m.read == nil {
+		m.read = m.readOnce
 	}
-	return n, err
+	m.p = p
+	if err := c.raw.Read(m.read); err != nil {
+		return 0, err
+	}
+	return m.n, m.err
+}
+
+func (m *mailbox) readOnce(fd uintptr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.n, m.err = m.receive(int(fd), m.p)
+	return !errors.Is(m.err, unix.EAGAIN)
 }
 
 // mostReads is how often the socket is read to find the peer's arena on it, which stands behind no more than what a

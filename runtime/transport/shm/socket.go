@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -64,30 +65,58 @@ func (s *Socket) Read(p []byte) (n int, err error) {
 // receiveFiles reads what there is on a socket, and the descriptors that come with it.
 func receiveFiles(fd int, p []byte) (n int, fds []int, err error) {
 	var oob [128]byte
-	var oobn, flags int
-	err = retry(func() (err error) {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, p, oob[:unix.CmsgSpace(4*mostDescriptors)], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-		return err
-	})
-	if err != nil {
+	n, h, err := recvmsg(fd, p, oob[:unix.CmsgSpace(4*mostDescriptors)])
+	switch {
+	case err == unix.EAGAIN:
+		return 0, nil, err // there is nothing, as each time before a doorbell
+	case err != nil:
 		return 0, nil, os.NewSyscallError("recvmsg", err)
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if h.Controllen > 0 {
+		if fds, err = descriptors(oob[:h.Controllen]); err != nil {
+			return n, fds, err
+		}
+	}
+	switch {
+	case h.Flags&unix.MSG_CTRUNC != 0:
+		return n, fds, fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
+	case n == 0 && len(p) > 0:
+		return 0, fds, io.EOF
+	}
+	return n, fds, nil
+}
+
+// recvmsg is unix.Recvmsg without the address of the sender, for which that allocates memory each time.
+func recvmsg(fd int, p, oob []byte) (n int, h unix.Msghdr, err error) {
+	v := unix.Iovec{Base: unsafe.SliceData(p)}
+	v.SetLen(len(p))
+	for {
+		h = unix.Msghdr{Iov: &v, Control: unsafe.SliceData(oob)}
+		h.SetIovlen(1)
+		h.SetControllen(len(oob))
+		r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&h)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			return int(r), h, nil
+		case unix.EINTR:
+		default:
+			return 0, h, errno
+		}
+	}
+}
+
+// descriptors are those that came with a control message.
+func descriptors(oob []byte) (fds []int, err error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return n, nil, fmt.Errorf("control message: %w", err)
+		return nil, fmt.Errorf("control message: %w", err)
 	}
 	for i := range messages {
 		if rights, err := unix.ParseUnixRights(&messages[i]); err == nil { // else they are no descriptors
 			fds = append(fds, rights...)
 		}
 	}
-	switch {
-	case flags&unix.MSG_CTRUNC != 0:
-		return n, fds, fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
-	case n == 0 && len(p) > 0:
-		return 0, fds, io.EOF
-	}
-	return n, fds, nil
+	return fds, nil
 }
 
 // Send writes b, and with its first byte the descriptor of m, which may be nil.
