@@ -105,7 +105,7 @@ func TestServerDies(t *testing.T) {
 			defer s.close()
 			ended := make(chan error, 1)
 			go func() {
-				_, err := s.run(t.Context(), cell{&kinds[0], c.callers, 64}, math.MaxInt)
+				_, err := s.run(t.Context(), cell{&kinds[0], c.callers, 64}, math.MaxInt/1024) // the bytes of all can be counted
 				ended <- err
 			}()
 			if err := syscall.Kill(s.control.Peer().PID, syscall.SIGKILL); err != nil {
