@@ -111,27 +111,40 @@ func during(t *testing.T, s *spinner, f func()) bool {
 
 // TestCrowded: who yields its processor and does not get it back soon keeps it from then on, longer each time.
 func TestCrowded(t *testing.T) {
-	yields := 0
-	s := &spinner{limit: 20 * time.Microsecond, ready: func() bool { return false }, yield: func() {
+	yields, looks := 0, 0
+	s := &spinner{yield: func() {
 		yields++
 		for begin := time.Now(); time.Since(begin) <= lost; {
 		}
 	}}
-	h := new(half)
-	for _, want := range []int{64, 128, 256} {
-		if s.pass, s.keep = 0, 0; s.until(h) || s.keep != want-1 {
-			t.Errorf("after losing its processor it keeps it in %d spins, want %d", s.keep, want-1)
+	// A spin that would yield in its last rounds, and finds nothing.
+	spin := func() {
+		looks, s.pass, s.limit = 0, 0, time.Hour
+		s.ready = func() bool {
+			if looks++; looks == (roundsAlone+2)*looksPerRound {
+				s.limit = time.Nanosecond
+			}
+			return false
 		}
-		for yields = 0; s.keep > 0; s.pass = 0 {
-			s.until(h)
-		}
-		if yields > 0 {
-			t.Errorf("it yielded %d times meanwhile", yields)
+		if s.until(new(half)) {
+			t.Error("it found something")
 		}
 	}
+	for _, want := range []int{64, 128, 256} {
+		if spin(); s.keep != want-1 {
+			t.Errorf("after losing its processor it keeps it in %d spins, want %d", s.keep, want-1)
+		}
+		yields = 0
+		for range want - 1 {
+			spin()
+		}
+		if yields > 0 || s.keep > 0 {
+			t.Errorf("it yielded %d times meanwhile, and keeps it in %d more", yields, s.keep)
+		}
+	}
+	s.pass, s.limit = 0, time.Hour
 	waits(s, 256, true)
-	s.ready, s.pass = func() bool { return false }, 0
-	if s.until(h); s.keep != 63 {
+	if spin(); s.keep != 63 {
 		t.Errorf("after 256 spins that went well it keeps it in %d spins, want 63", s.keep)
 	}
 }
