@@ -14,11 +14,14 @@ const (
 
 // ParseApart is Parse in such a session.
 func ParseApart(b []byte, maxFrame uint32) (Header, error) {
-	if Flags(b[1])&Apart == 0 && Type(b[0]) != ShmFree {
+	if !IsApart(b) {
 		return Parse(b, maxFrame)
 	}
 	return parseApart([HeaderSize]byte(b), maxFrame)
 }
+
+// IsApart says whether the header at the start of b is one that only ParseApart takes.
+func IsApart(b []byte) bool { return Flags(b[1])&Apart != 0 || Type(b[0]) == ShmFree }
 
 func parseApart(b [HeaderSize]byte, maxFrame uint32) (Header, error) {
 	t := Type(b[0])

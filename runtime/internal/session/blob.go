@@ -88,10 +88,10 @@ func (b *blobs) end() {
 // parts afterwards.
 func (b *blobs) encode(c *scratch, m codec.Holder, room, most int) (_ []byte, lent []frame.Part, ok bool, err error) {
 	if memory := b.drafted.Load(); memory != nil {
-		c.parts.Near = *memory
+		c.apart.parts.Near = *memory
 	}
-	message, err := m.AppendApart(c.room(room), &c.parts)
-	parts := c.parts.List
+	message, err := m.AppendApart(c.room(room), &c.apart.parts)
+	parts := c.apart.parts.List
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("encoding the message: %w", err)
 	}
@@ -116,23 +116,36 @@ func (b *blobs) encode(c *scratch, m codec.Holder, room, most int) (_ []byte, le
 	return message, lent, true, nil
 }
 
-// encode encodes m behind room for so many bytes, by c. With its large blobs apart, where some of them are lent to the
-// peer now, the message has at most so many bytes.
-func (s *Session) encode(c *scratch, m codec.Message, room, most int) (b []byte, lent []frame.Part, err error) {
+// encodeHolder is Session.encode of a message that may have blobs.
+func (b *blobs) encodeHolder(c *scratch, h codec.Holder, m codec.Message, room, most int) ([]byte, error) {
+	if c.apart == nil {
+		c.apart = new(apartScratch)
+	}
+	defer c.apart.forgetParts()
+	encoded, lent, ok, err := b.encode(c, h, room, most)
+	if ok {
+		c.apart.lent = lent
+		return encoded, nil
+	}
+	defer b.dropDrafts(c.apart.parts.List) // when they have been copied
+	if err != nil {
+		return nil, err
+	}
+	return c.encode(m, room, b.s.agreed.maxMessage)
+}
+
+// encode encodes m behind room for so many bytes, by c. With its large blobs apart, which then are c's lent, the message has
+// at most so many bytes.
+func (s *Session) encode(c *scratch, m codec.Message, room, most int) ([]byte, error) {
+	if c.apart != nil {
+		c.apart.lent = nil
+	}
 	if s.blobs != nil {
 		if h, ok := m.(codec.Holder); ok {
-			defer c.forgetParts()
-			if b, lent, ok, err = s.blobs.encode(c, h, room, most); ok {
-				return b, lent, nil
-			}
-			defer s.blobs.dropDrafts(c.parts.List) // when they have been copied
-			if err != nil {
-				return nil, nil, err
-			}
+			return s.blobs.encodeHolder(c, h, m, room, most)
 		}
 	}
-	b, err = c.encode(m, room, s.agreed.maxMessage)
-	return b, nil, err
+	return c.encode(m, room, s.agreed.maxMessage)
 }
 
 // lend copies parts of a message, which begins at position from, into this side's arena. It returns nil where there is

@@ -177,7 +177,7 @@ func (c *Call) answer() *Failure {
 	s.grant()
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decodeItem(it, c.res); err != nil {
+	if err := s.decodeItem(&it, c.res); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -222,8 +222,7 @@ func (s *Session) Open(ctx context.Context, o Outgoing, req codec.Message, last 
 // A prepared is a CALL with room for a header before it.
 type prepared struct {
 	b       []byte
-	message int          // where the request begins; 0: there is none
-	lent    []frame.Part // blobs of it
+	message int // where the request begins; 0: there is none
 }
 
 // prepare encodes the CALL of c.
@@ -245,13 +244,13 @@ func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Me
 	}
 	c.scratch.b = b[:0] // what stands in it stays before the message
 	message := len(b)
-	b, lent, err := s.encode(&c.scratch, req, message, min(s.single(), s.agreed.maxFrame+frame.HeaderSize-message))
+	b, err := s.encode(&c.scratch, req, message, min(s.single(), s.agreed.maxFrame+frame.HeaderSize-message))
 	if err != nil {
 		f := unencoded(err)
 		f.NotExecuted = true
 		return prepared{}, f
 	}
-	return prepared{b, message, lent}, nil
+	return prepared{b, message}, nil
 }
 
 // open gets a slot and sends the CALL, with the request in it when it fits. Last says that no other request follows.
@@ -264,10 +263,10 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	if first.message > 0 {
 		msg = frame.Msg
 	}
-	if len(first.lent) > 0 {
+	if len(c.scratch.lent()) > 0 {
 		f := s.enqueue(ctx, c, first.b, frame.Apart|msg|end, true)
 		if f != nil {
-			s.takeBack(first.lent)
+			s.takeBack(c.scratch.lent())
 		}
 		return f
 	}

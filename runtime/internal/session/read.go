@@ -339,10 +339,11 @@ func (s *Session) needed() int {
 
 // parse reads the header at the front of the buffer, where it is whole.
 func (s *Session) parse() (frame.Header, error) {
-	if s.blobs != nil {
-		return frame.ParseApart(s.buf[s.r:], uint32(s.limits.MaxFrame))
+	b := s.buf[s.r:]
+	if s.blobs != nil && frame.IsApart(b) {
+		return frame.ParseApart(b, uint32(s.limits.MaxFrame))
 	}
-	return frame.Parse(s.buf[s.r:], uint32(s.limits.MaxFrame))
+	return frame.Parse(b, uint32(s.limits.MaxFrame))
 }
 
 // endRead ends the session because reading failed. Called and returns with the mutex held.

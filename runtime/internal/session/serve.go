@@ -267,11 +267,13 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 // An answer is what a handler has come to.
 type answer struct {
 	f        *Failure
-	message  []byte       // behind room for a header and the head of a STATUS; nil: there is none
-	lent     []frame.Part // blobs of it
-	scratch  *scratch     // what message is in
+	message  []byte   // behind room for a header and the head of a STATUS; nil: there is none
+	scratch  *scratch // what message is in
 	trailers frame.Metadata
 }
+
+// apart says that blobs of the message are in this side's arena.
+func (a answer) apart() bool { return a.message != nil && len(a.scratch.lent()) > 0 }
 
 // run runs the handler and returns its answer, whatever the handler does.
 func (in *Incoming) run(req codec.Message) (a answer) {
@@ -331,7 +333,7 @@ func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
 		a.scratch = scratches.Get().(*scratch)
 		var err error
 		most := min(in.s.single(), in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
-		if a.message, a.lent, err = in.s.encode(a.scratch, res, answerRoom, most); err != nil {
+		if a.message, err = in.s.encode(a.scratch, res, answerRoom, most); err != nil {
 			a.message, a.f = nil, unencoded(err)
 		}
 	}
@@ -372,7 +374,7 @@ func (in *Incoming) respond(a answer, reading bool) {
 
 // fits says that an answer can be sent in one frame, now. Called with the mutex held.
 func (s *Session) fits(a answer) bool {
-	if a.f != nil || a.message == nil || len(a.lent) > 0 {
+	if a.f != nil || a.message == nil || a.apart() {
 		return true
 	}
 	n := len(a.message) - frame.HeaderSize + trailerBytes(a.trailers)
@@ -412,7 +414,7 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 	if a.message != nil {
 		h.Flags |= frame.Msg
 	}
-	if len(a.lent) > 0 {
+	if a.apart() {
 		h.Flags |= frame.Apart
 	}
 	switch {

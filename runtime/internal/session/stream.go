@@ -371,20 +371,20 @@ func (st *stream) ready() bool {
 	return st.arrivals != nil && len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
 }
 
-// take returns the next message, or false when none will come. The bytes are valid until the next take. Err is ctx's.
-// Expect has been called.
-func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
+// take returns the next message, or nil when none will come. It is valid until the next take, and to be emptied when it has
+// been used. Err is ctx's. Expect has been called.
+func (st *stream) take(ctx context.Context) (*item, error) {
 	if st.next == len(st.batch) {
 		if err := st.fetch(ctx); err != nil || len(st.batch) == 0 {
-			return it, false, err
+			return nil, err
 		}
 	}
-	it = st.batch[st.next]
-	st.batch[st.next] = item{}
+	it := &st.batch[st.next]
 	st.next++
 	st.taken += it.cost
 	if it.apart != nil && !st.claim(it.apart) {
-		return item{}, false, nil // the call has ended, and with it what waited
+		*it = item{}
+		return nil, nil // the call has ended, and with it what waited
 	}
 	if st.taken >= st.share || it.room > 0 {
 		st.s.mu.Lock()
@@ -396,7 +396,7 @@ func (st *stream) take(ctx context.Context) (it item, ok bool, err error) {
 		st.s.grant()
 		st.s.mu.Unlock()
 	}
-	return it, true, nil
+	return it, nil
 }
 
 // fetch waits for messages and takes all there are.
@@ -423,21 +423,23 @@ func (st *stream) fetch(ctx context.Context) error {
 
 // receive decodes the next message into m. It returns io.EOF when none will come.
 func (st *stream) receive(ctx context.Context, m codec.Message) error {
-	it, ok, err := st.take(ctx)
+	it, err := st.take(ctx)
 	if err != nil {
 		return err
 	}
-	if !ok {
+	if it == nil {
 		return io.EOF
 	}
-	if err := st.s.decodeItem(it, m); err != nil {
+	err = st.s.decodeItem(it, m)
+	*it = item{} // else the batch would keep it in memory
+	if err != nil {
 		return fmt.Errorf("decoding a message: %w", err)
 	}
 	return nil
 }
 
 // decodeItem decodes a message that has been taken. The mutex is not held.
-func (s *Session) decodeItem(it item, m codec.Message) error {
+func (s *Session) decodeItem(it *item, m codec.Message) error {
 	if it.apart != nil {
 		return s.decodeApart(it.data, it.alone, it.apart, m)
 	}
@@ -463,7 +465,7 @@ func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r
 // send encodes m and queues it, waiting for credit and room within ctx.
 func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
 	s := st.s
-	b, lent, err := s.encode(&st.scratch, m, pieceRoom, s.single())
+	b, err := s.encode(&st.scratch, m, pieceRoom, s.single())
 	if err != nil {
 		return err
 	}
@@ -474,10 +476,10 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	}
 	b = b[pieceRoom-frame.HeaderSize:]
 	if err := st.awaitCredit(ctx, len(b)); err != nil {
-		s.takeBack(lent)
+		s.takeBack(st.scratch.lent())
 		return err
 	}
-	if len(lent) > 0 {
+	if len(st.scratch.lent()) > 0 {
 		flags |= frame.Apart
 	}
 	st.credit -= len(b)
@@ -494,7 +496,27 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 // A scratch is a buffer to encode one message after the other in.
 type scratch struct {
 	b     []byte
-	parts codec.Parts // of the message that is being encoded
+	apart *apartScratch // nil before the first message that may have blobs
+}
+
+// An apartScratch is what a scratch has beside the buffer of messages that may have blobs.
+type apartScratch struct {
+	parts codec.Parts  // of the message that is being encoded
+	lent  []frame.Part // blobs of the message that was encoded last, which are in this side's arena
+}
+
+// lent are the blobs of the message that was encoded last, if they travel apart.
+func (c *scratch) lent() []frame.Part {
+	if c.apart == nil {
+		return nil
+	}
+	return c.apart.lent
+}
+
+// forgetParts lets go of what is the program's, and keeps the memory of the list.
+func (a *apartScratch) forgetParts() {
+	clear(a.parts.List)
+	a.parts = codec.Parts{List: a.parts.List[:0]}
 }
 
 // encode returns m behind room for so many bytes. The result is valid until the next encode.
@@ -523,12 +545,6 @@ func (c *scratch) keep(b []byte) {
 	if cap(b) <= scratchMost {
 		c.b = b[:0]
 	}
-}
-
-// forgetParts lets go of the parts of a message, whose bytes are the program's.
-func (c *scratch) forgetParts() {
-	clear(c.parts.List)
-	c.parts = codec.Parts{List: c.parts.List[:0]}
 }
 
 // checkSize refuses a message of n bytes if it is too large.
