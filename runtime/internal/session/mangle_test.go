@@ -275,10 +275,11 @@ func TestMangledMemory(t *testing.T) {
 		if err := unix.Ftruncate(m.fd, 0); err == nil {
 			t.Error("the segment could be cut")
 		}
-		m.writer.Write(call)
+		copy(m.mine[ring.HeaderSize:], call)
 		if err := unix.Fallocate(m.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, ring.HeaderSize, 64<<10); err != nil {
 			t.Fatal(err)
 		}
+		m.set(0x080, uint32(len(call))) // published only now: the session, which may be spinning, has not read it before
 		m.Write([]byte{0})
 		<-s.Done() // the frame is zeros now
 		wantEnd(t, s.Err(), Protocol)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -197,19 +198,33 @@ func (s *Session) awaitWake() bool {
 	}
 }
 
-// lend leaves the role to the next caller where for some reads in a row at most one call waited. Called with the
-// mutex held.
+// lend leaves the role to the next caller, or to the one that waits in the only call, where for some reads in a row there
+// was at most one. Called with the mutex held.
 func (s *Session) lend() bool {
 	if len(s.cfg.Methods) > 0 || s.pending > 1 || s.leaving || len(s.pings) > 0 || s.ended != nil {
 		s.lone = 0
 		return false
 	}
-	if s.lone++; s.lone < 4 || s.pending > 0 {
+	if s.lone++; s.lone < 4 {
 		return false
+	}
+	if s.pending > 0 {
+		c := s.onlyCall()
+		if c.abandoned {
+			return false // nobody waits in it
+		}
+		c.recvWait.notify()
+		c.sendWait.notify()
 	}
 	s.role = vacant
 	s.moved()
 	return true
+}
+
+// onlyCall returns the call of this side that is pending, where there is just one. Called with the mutex held.
+func (s *Session) onlyCall() *Call {
+	i := slices.IndexFunc(s.local, func(l localSlot) bool { return l.call != nil })
+	return s.local[i].call
 }
 
 // A condition is what a goroutine waits for. It is asked with the mutex held.

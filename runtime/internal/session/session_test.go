@@ -336,6 +336,31 @@ func TestBidi(t *testing.T) {
 	}
 }
 
+// TestStreamReadsItself: who waits in the only call reads, also where the call began while the session's goroutine did.
+func TestStreamReadsItself(t *testing.T) {
+	s, _, _ := pair(t, Config{}, Config{})
+	st, f := s.Open(t.Context(), Outgoing{Method: mEchoes}, nil, false)
+	if f != nil {
+		t.Fatal(f)
+	}
+	defer st.Cancel()
+	for range 1000 {
+		if err := st.Send(t.Context(), text("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Receive(t.Context(), new(blob)); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		lent := s.role != own
+		s.mu.Unlock()
+		if lent {
+			return
+		}
+	}
+	t.Error("after 1000 messages the session's goroutine still reads")
+}
+
 func TestCancelReachesHandler(t *testing.T) {
 	s, _, sv := pair(t, Config{}, Config{})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,6 +18,11 @@ import (
 // the next one, and parking in each short one behind them costs more than the messages. When all is spent it passes over
 // most waits. It does not spin for a shorter time instead, because two processes that had both come down to short spins
 // would never find each other awake again.
+//
+// Where both sides have come to share a processor, each spins until it yields to the other, and each wait takes as long as
+// switching between them, while another processor may be idle: the scheduler leaves two that run where they are for some
+// ten milliseconds. Who finds again and again what it waits for just when it comes back from a yield parks once, because
+// who is woken is put on an idle processor.
 type spinner struct {
 	limit time.Duration // 0: never
 	ready func() bool
@@ -26,6 +31,7 @@ type spinner struct {
 
 	purse   int // spins in vain that are paid for
 	pass    int // waits to pass over before the next spin
+	shared  int // spins in a row that found something behind a yield to another thread
 	keep    int // spins that do not yield
 	crowded int // what keep was when the processor was lost last, less the spins that ended well since
 }
@@ -36,6 +42,10 @@ const (
 	// passedOver bounds how much of what waits in vain cost goes into spinning, an eighth, and how long two processes that
 	// were disturbed take to find each other awake again.
 	passedOver = 7
+	// A yield that takes longer than switched has let another thread run. After mostShared finds behind such yields the
+	// processor is taken for one that the peer uses, too.
+	switched   = 2 * time.Microsecond
+	mostShared = 4
 	// Who yielded its processor and had it back only after lost, on a machine that is busy with something else, does not
 	// yield in the next leastCrowded spins, and in twice as many each time that it comes to that again.
 	lost         = time.Millisecond
@@ -88,9 +98,11 @@ func yieldThread() { syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
 
 func (s *spinner) spin(h *half) bool {
 	var start time.Time
+	away := false // another thread ran before this round
 	for round := 0; ; round++ {
 		for range looksPerRound {
 			if s.ready() {
+				s.found(away)
 				return true
 			}
 			pause(pauses)
@@ -107,12 +119,23 @@ func (s *spinner) spin(h *half) bool {
 		}
 		if round >= roundsAlone && s.keep == 0 {
 			s.yield()
-			if time.Since(now) > lost {
+			took := time.Since(now)
+			away = took > switched
+			if took > lost {
 				s.crowded = min(max(2*s.crowded, leastCrowded), mostCrowded)
 				s.keep = s.crowded
 			}
 		}
 		runtime.Gosched()
+	}
+}
+
+// found notes that a spin found something, perhaps because another thread ran before.
+func (s *spinner) found(away bool) {
+	if !away {
+		s.shared = 0
+	} else if s.shared++; s.shared == mostShared {
+		s.shared, s.pass = 0, 1
 	}
 }
 

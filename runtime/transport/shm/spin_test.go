@@ -109,6 +109,39 @@ func during(t *testing.T, s *spinner, f func()) bool {
 	return s.until(new(half))
 }
 
+// TestShared: who finds what it waits for again and again where it has just let another thread run parks once.
+func TestShared(t *testing.T) {
+	took := switched
+	came := false
+	s := &spinner{limit: time.Hour, ready: func() bool { return came }, yield: func() {
+		for begin := time.Now(); time.Since(begin) <= took; {
+		}
+		came = true
+	}}
+	wait := func() bool {
+		came = false
+		return s.until(new(half))
+	}
+	for range 2 {
+		for i := range mostShared {
+			if !wait() {
+				t.Errorf("wait %d behind a yield to another thread did not spin", i)
+			}
+		}
+		if wait() {
+			t.Errorf("after %d of them it does not park", mostShared)
+		}
+	}
+	for range mostShared - 1 {
+		wait()
+	}
+	waits(s, 1, true)
+	s.ready = func() bool { return came }
+	if !wait() || !wait() {
+		t.Error("a find without such a yield in between does not count")
+	}
+}
+
 // TestCrowded: who yields its processor and does not get it back soon keeps it from then on, longer each time.
 func TestCrowded(t *testing.T) {
 	yields, looks := 0, 0
