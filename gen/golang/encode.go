@@ -146,6 +146,8 @@ func (w *printer) appendValue(f *idl.Field, value string) {
 		return
 	case f.Kind == idl.KindString && f.CheckUTF8:
 		function = "e.AppendString"
+	case f.Kind == idl.KindString, f.Kind == idl.KindBytes:
+		function = "e.Append" + s.write
 	case f.Kind == idl.KindBool && f.Presence == idl.Implicit && !f.Repeated:
 		function, value = codec("AppendVarint"), "1"
 	case s.number != "":

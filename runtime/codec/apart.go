@@ -45,7 +45,7 @@ func (e *Encoder) AppendBlob(b []byte, tag uint64, least int, v []byte) []byte {
 		least = defaultLeast
 	}
 	if e.apart == nil || len(v) == 0 || len(v) < least && !e.apart.All && !begins(v, e.apart.Near) {
-		return AppendBytes(b, tag, v)
+		return e.AppendBytes(b, tag, v)
 	}
 	b = AppendVarint(b, tag, uint64(len(v)))
 	e.apart.List = append(e.apart.List, Part{len(b), v})

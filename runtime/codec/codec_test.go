@@ -35,7 +35,8 @@ func encode(t testing.TB, messages ...codec.Message) []byte {
 
 // field returns a field with a length.
 func field(number int, content ...byte) []byte {
-	return codec.AppendBytes(nil, uint64(number)<<3|codec.WireBytes, content)
+	var e codec.Encoder
+	return e.AppendBytes(nil, uint64(number)<<3|codec.WireBytes, content)
 }
 
 // varint returns a field with a number.

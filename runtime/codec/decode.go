@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -143,7 +142,7 @@ func (d *Decoder) readString(b []byte, pos int) (string, int) {
 		return "", start
 	}
 	s := d.longString(b, start, end)
-	if !utf8.ValidString(s) {
+	if !validText(s) {
 		return "", badUTF8
 	}
 	return s, end

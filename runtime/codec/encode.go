@@ -12,10 +12,11 @@ import (
 // the message where it guessed wrong. It moves no more than wideLimit bytes: what is longer waits for Finish, which puts
 // in all lengths that do not fit at once, so that time stays in proportion to the size, however deep the messages are.
 type Encoder struct {
-	narrow bool   // the last message that holds messages had a length of one byte
-	late   []span // messages whose lengths have no room yet, those inside a message before it
-	err    *Error // the first; which field it is about is found out when all is done
-	apart  *Parts // where the contents of large blobs go; nil: they are written like any bytes
+	narrow bool    // the last message that holds messages had a length of one byte
+	late   []span  // messages whose lengths have no room yet, those inside a message before it
+	err    *Error  // the first; which field it is about is found out when all is done
+	apart  *Parts  // where the contents of large blobs go; nil: they are written like any bytes
+	spread *[]Part // where the contents of large fields are noted in place of copying them; nil: they are copied
 }
 
 // The lengths from which on one and two bytes are too few.

@@ -128,8 +128,8 @@ func (String) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, i
 // RawString is the kind of a string that may hold any bytes.
 type RawString struct{ text }
 
-func (RawString) append(_ *Encoder, b []byte, tag uint64, v string) []byte {
-	return AppendRawString(b, tag, v)
+func (RawString) append(e *Encoder, b []byte, tag uint64, v string) []byte {
+	return e.AppendRawString(b, tag, v)
 }
 func (RawString) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string, int) {
 	return d.ReadRawString(b, pos)
@@ -138,11 +138,13 @@ func (RawString) read(d *Decoder, _ uint64, b []byte, pos int, _ string) (string
 // Bytes is the kind of bytes.
 type Bytes struct{}
 
-func (Bytes) wire() uint64                                             { return WireBytes }
-func (Bytes) size(v []byte) int                                        { return SizeBytes(len(v)) }
-func (Bytes) append(_ *Encoder, b []byte, tag uint64, v []byte) []byte { return AppendBytes(b, tag, v) }
-func (Bytes) compare(a, b []byte) int                                  { return bytes.Compare(a, b) }
-func (Bytes) zero(*Decoder) ([]byte, bool)                             { return []byte{}, true }
+func (Bytes) wire() uint64                 { return WireBytes }
+func (Bytes) size(v []byte) int            { return SizeBytes(len(v)) }
+func (Bytes) compare(a, b []byte) int      { return bytes.Compare(a, b) }
+func (Bytes) zero(*Decoder) ([]byte, bool) { return []byte{}, true }
+func (Bytes) append(e *Encoder, b []byte, tag uint64, v []byte) []byte {
+	return e.AppendBytes(b, tag, v)
+}
 func (Bytes) read(d *Decoder, _ uint64, b []byte, pos int, _ []byte) ([]byte, int) {
 	return d.ReadPresentBytes(b, pos)
 }

@@ -76,17 +76,18 @@ func TestStringLists(t *testing.T) {
 
 // TestLarge writes bytes and strings that are copied in parts.
 func TestLarge(t *testing.T) {
-	for _, n := range []int{1<<20 - 1, 1 << 20, 1<<20 + 1, 3<<20 + 5} {
+	var e codec.Encoder
+	for _, n := range []int{1<<16 - 1, 1 << 16, 1<<20 - 1, 1 << 20, 1<<20 + 1, 3<<20 + 5} {
 		content := make([]byte, n)
 		for i := range content {
 			content[i] = byte(i%251) & 0x7f
 		}
 		want := append(codec.AppendVarint(nil, 1<<3|codec.WireBytes, uint64(n)), content...)
 		for _, b := range [][]byte{nil, make([]byte, 0, n+8)} {
-			if got := codec.AppendBytes(b, 1<<3|codec.WireBytes, content); !bytes.Equal(got, want) {
+			if got := e.AppendBytes(b, 1<<3|codec.WireBytes, content); !bytes.Equal(got, want) {
 				t.Errorf("%d bytes into %d: they differ", n, cap(b))
 			}
-			if got := codec.AppendRawString(b, 1<<3|codec.WireBytes, string(content)); !bytes.Equal(got, want) {
+			if got := e.AppendRawString(b, 1<<3|codec.WireBytes, string(content)); !bytes.Equal(got, want) {
 				t.Errorf("a string of %d bytes into %d: it differs", n, cap(b))
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
-	"slices"
 )
 
 // The wire types: the low three bits of a tag. The rest of a tag is the field's number.
@@ -327,28 +326,12 @@ func AppendFixed64(b []byte, tag uint64, v uint64) []byte {
 }
 
 // AppendBytes appends a tag, a length and the bytes of v.
-func AppendBytes(b []byte, tag uint64, v []byte) []byte {
+func (e *Encoder) AppendBytes(b []byte, tag uint64, v []byte) []byte {
 	b = AppendVarint(b, tag, uint64(len(v)))
-	if len(v) >= largeCopy {
-		return appendLarge(b, v)
+	if len(v) >= spreadLeast {
+		return e.appendLarge(b, v)
 	}
 	return append(b, v...)
-}
-
-// From largeCopy on Go copies past the processor's caches. That takes half as long again where a buffer is used again, and
-// leaves to memory what is soon read. Copying it in parts stays in the caches.
-const (
-	largeCopy = 1 << 20
-	copyPart  = 16 << 10
-)
-
-// appendLarge appends v in parts.
-func appendLarge(b, v []byte) []byte {
-	b = slices.Grow(b, len(v))
-	for part := range slices.Chunk(v, copyPart) {
-		b = append(b, part...)
-	}
-	return b
 }
 
 // AppendUnknown appends the fields that a message keeps without knowing them. Most keep none.

@@ -18,6 +18,9 @@
 // answer, with its context, or with the session, which ends when the peer dies, stalls or breaks the protocol. Errors
 // of calls are *Error; Error.NotExecuted tells the calls that certainly did not run and so can be repeated.
 //
+// A message is read while the call or Send that it is given to goes on, and a handler's answer until it has left; nobody may
+// change it meanwhile.
+//
 // Large contents of bytes travel apart from their messages where the schema says so by the option blob and the session is in
 // shared memory; Endpoint.BlobsInPlace and Release save copying them at all.
 //

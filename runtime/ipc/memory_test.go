@@ -7,14 +7,18 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/ipc"
 	"github.com/ipcgen/ipcgen/runtime/transport/transporttest"
+	"github.com/ipcgen/ipcgen/testdata/blobs/go/blobs/store"
+	blobsv1 "github.com/ipcgen/ipcgen/testdata/blobs/go/blobs/v1"
 	echov1 "github.com/ipcgen/ipcgen/testdata/services/go/echo/v1"
 )
 
@@ -95,6 +99,53 @@ const (
 	limitedVar = "IPCGEN_IPC_TEST_LIMITED"
 	hostVar    = "IPCGEN_IPC_TEST_HOST"
 )
+
+// TestLargeFields: contents that are sent from where they lie arrive in their places, however large they are and whatever
+// stands between them, also while several callers send.
+func TestLargeFields(t *testing.T) {
+	endpoint := func() *ipc.Endpoint { return &ipc.Endpoint{Limits: ipc.Limits{Arena: -1}, Logger: quiet()} } // no blobs apart
+	server := endpoint()
+	server.Services = []ipc.Service{store.NewStoreService(&keeper{})}
+	client := store.NewStoreClient(serve(t, "shm:"+filepath.Join(t.TempDir(), "s"), server, endpoint()))
+	var callers sync.WaitGroup
+	for caller := range uint64(4) {
+		callers.Go(func() { swapLarge(t, client, rand.New(rand.NewPCG(caller, 0))) })
+	}
+	callers.Wait()
+}
+
+func swapLarge(t *testing.T, c *store.StoreClient, rng *rand.Rand) {
+	ctx := patient(t)
+	large := func() []byte {
+		b := make([]byte, rng.IntN(300_000))
+		for i := 0; i < len(b); i += 61 {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	for range 20 {
+		album := &blobsv1.Album{Title: strings.Repeat("title ", rng.IntN(20_000)), Cover: large(), Pages: [][]byte{large(), {1}, large(), large()}}
+		if rng.IntN(2) == 0 {
+			album.Inner = &blobsv1.Album{Cover: large()}
+		}
+		got, err := c.Swap(ctx, album)
+		if err != nil || !got.Equal(album) {
+			t.Errorf("got %.100v, %v", got, err)
+			return
+		}
+		sent := []*blobsv1.Picture{{Data: large()}, {Data: large()}}
+		for p, err := range c.List(ctx, &blobsv1.Album{More: sent}) {
+			if err != nil || !p.Equal(sent[0]) {
+				t.Errorf("got the picture %.50v, %v", p, err)
+				return
+			}
+			sent = sent[1:]
+		}
+		if len(sent) > 0 {
+			t.Errorf("%d pictures did not come", len(sent))
+		}
+	}
+}
 
 // TestLimited is no test but a client, where this process is a child that has a limit. It says what comes of its dialing
 // by a shm: address and calling.

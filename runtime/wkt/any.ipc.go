@@ -187,7 +187,7 @@ func (m *Any) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 1<<3|codec.WireBytes, m.TypeUrl)
 	}
 	if len(m.Value) > 0 {
-		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Value)
+		b = e.AppendBytes(b, 2<<3|codec.WireBytes, m.Value)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

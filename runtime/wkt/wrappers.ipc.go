@@ -884,7 +884,7 @@ func (m *BytesValue) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Value) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Value)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.Value)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

@@ -65,7 +65,7 @@ func (m *Data) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

@@ -131,11 +131,11 @@ func (b *blobs) encodeHolder(c *scratch, h codec.Holder, m codec.Message, room, 
 	if err != nil {
 		return nil, err
 	}
-	return c.encode(m, room, b.s.agreed.maxMessage)
+	return c.encode(m, room, b.s.agreed.maxMessage, false)
 }
 
 // encode encodes m behind room for so many bytes, by c. With its large blobs apart, which then are c's lent, the message has
-// at most so many bytes.
+// at most so many bytes. Else what is large in it may be spread: sendPieces or c.whole follows.
 func (s *Session) encode(c *scratch, m codec.Message, room, most int) ([]byte, error) {
 	if c.apart != nil {
 		c.apart.lent = nil
@@ -145,7 +145,7 @@ func (s *Session) encode(c *scratch, m codec.Message, room, most int) ([]byte, e
 			return s.blobs.encodeHolder(c, h, m, room, most)
 		}
 	}
-	return c.encode(m, room, s.agreed.maxMessage)
+	return c.encode(m, room, s.agreed.maxMessage, s.memory != nil)
 }
 
 // lend copies parts of a message, which begins at position from, into this side's arena. It returns nil where there is

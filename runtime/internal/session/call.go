@@ -271,12 +271,14 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 		return f
 	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
+		c.scratch.whole(first.b)
 		return s.enqueue(ctx, c, first.b, msg|end, true)
 	}
 	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
+		c.scratch.forget()
 		return f
 	}
-	err := c.sendPieces(ctx, first.b, first.message, end)
+	err := c.sendPieces(ctx, &c.scratch, first.b, first.message, end)
 	if err != nil && !(err == errSendClosed && c.finished) { // how a call that is over ended, the answer tells
 		return s.sendFailed(c, err)
 	}

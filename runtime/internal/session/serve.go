@@ -360,10 +360,12 @@ func (in *Incoming) respond(a answer, reading bool) {
 		return
 	case !fits:
 		// The answer outlives the handler's context: what ends the wait is the caller giving up, or the session's end.
-		err := in.sendPieces(context.Background(), a.message, answerRoom, 0)
+		err := in.sendPieces(context.Background(), a.scratch, a.message, answerRoom, 0)
 		if a.message = nil; err != nil {
 			a.f = failf(CodeCanceled, "the answer was not sent: %w", err)
 		}
+	case a.message != nil:
+		a.scratch.whole(a.message)
 	}
 	s.appendAnswer(in, a, reading)
 	if !reading {

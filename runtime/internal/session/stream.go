@@ -472,7 +472,7 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(b)-pieceRoom > s.single() {
-		return st.sendPieces(ctx, b, pieceRoom, flags)
+		return st.sendPieces(ctx, &st.scratch, b, pieceRoom, flags)
 	}
 	b = b[pieceRoom-frame.HeaderSize:]
 	if err := st.awaitCredit(ctx, len(b)); err != nil {
@@ -495,9 +495,14 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 
 // A scratch is a buffer to encode one message after the other in.
 type scratch struct {
-	b     []byte
-	apart *apartScratch // nil before the first message that may have blobs
+	b      []byte
+	apart  *apartScratch // nil before the first message that may have blobs
+	spread []codec.Part  // what is not in b of the message that was encoded last, and there is room for
 }
+
+// spreadFrom is from what size of the buffer on the contents of large fields stay where they are until they are sent. The
+// messages before were large, too, so it is worth asking.
+const spreadFrom = 64 << 10
 
 // An apartScratch is what a scratch has beside the buffer of messages that may have blobs.
 type apartScratch struct {
@@ -519,17 +524,63 @@ func (a *apartScratch) forgetParts() {
 	a.parts = codec.Parts{List: a.parts.List[:0]}
 }
 
-// encode returns m behind room for so many bytes. The result is valid until the next encode.
-func (c *scratch) encode(m codec.Message, room, maxMessage int) ([]byte, error) {
-	b, err := m.MarshalAppend(c.room(room))
+// encode returns m behind room for so many bytes. The result is valid until the next encode. Where what is large in m may
+// be spread, whole or forget follows.
+func (c *scratch) encode(m codec.Message, room, maxMessage int, spread bool) (b []byte, err error) {
+	if spread && cap(c.b) >= spreadFrom {
+		b, c.spread, err = codec.MarshalSpread(c.room(room), m, c.spread)
+	} else {
+		b, err = m.MarshalAppend(c.room(room))
+	}
 	if err != nil {
+		c.forget()
 		return nil, fmt.Errorf("encoding the message: %w", err)
 	}
 	if err := checkSize(len(b)-room, maxMessage); err != nil {
+		c.forget()
 		return nil, err
 	}
 	c.keep(b)
 	return b, nil
+}
+
+// whole puts what is spread into b, which encode has returned.
+func (c *scratch) whole(b []byte) {
+	if len(c.spread) > 0 {
+		codec.Fill(b, c.spread)
+		c.forget()
+	}
+}
+
+// forget lets go of what is spread, which is the program's, and keeps the memory of the list.
+func (c *scratch) forget() {
+	clear(c.spread)
+	c.spread = c.spread[:0]
+}
+
+// segments appends to list where the bytes of a piece of b are, which encode has returned: its head b[start:from], and
+// b[from:end].
+func (c *scratch) segments(list [][]byte, b []byte, start, from, end int) [][]byte {
+	for _, p := range c.spread {
+		stop := p.At + len(p.Bytes)
+		switch {
+		case stop <= from:
+			continue
+		case p.At >= end:
+			return append(list, b[start:end])
+		}
+		from = max(from, p.At)
+		if start < from {
+			list = append(list, b[start:from])
+		}
+		start = min(end, stop)
+		list = append(list, p.Bytes[from-p.At:start-p.At])
+		from = start
+	}
+	if start < end {
+		list = append(list, b[start:end])
+	}
+	return list
 }
 
 // room returns so many bytes, of what is kept where that has them.
@@ -590,9 +641,12 @@ const pieceRoom = frame.HeaderSize + 4
 
 // sendPieces sends the message at b[from:], which is too large for one frame, in several. Others send in between. The
 // header of each piece is written over the end of what went before, so that header and piece leave as they lie; from is
-// at least pieceRoom. Called and returns with the mutex held.
-func (st *stream) sendPieces(ctx context.Context, b []byte, from int, flags frame.Flags) error {
+// at least pieceRoom. C is what b was encoded by: what it has spread leaves from where it is. Called and returns with the
+// mutex held.
+func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int, flags frame.Flags) error {
 	s := st.s
+	defer c.forget()
+	var segments [][]byte
 	for first := true; ; first = false {
 		if err := st.awaitCredit(ctx, pieceRoom+min(len(b)-from, pieceLeast)); err != nil {
 			return err
@@ -614,7 +668,12 @@ func (st *stream) sendPieces(ctx context.Context, b []byte, from int, flags fram
 			h.Flags = frame.Msg | flags
 		}
 		st.credit -= end - start
-		s.appendEncoded(h, b[start:end], true)
+		if len(c.spread) == 0 {
+			s.appendEncoded(h, b[start:end], true)
+		} else {
+			segments = c.segments(segments[:0], b, start, from, end)
+			s.appendSegments(h, segments)
+		}
 		if from = end; from == len(b) {
 			st.closed = st.closed || flags&frame.End != 0
 			s.flush(true)

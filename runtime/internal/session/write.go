@@ -42,23 +42,63 @@ func (s *Session) appendEncoded(h frame.Header, b []byte, wait bool) {
 	h.Length = uint32(len(b) - frame.HeaderSize)
 	h.Put(b)
 	s.queued += uint64(len(b))
-	if len(b) < direct || s.try == nil || s.writing || s.failed != nil || s.ended != nil {
+	if len(b) < direct || !s.writesNow() {
 		s.out = append(s.out, b...)
 		return
 	}
 	s.writing = true
+	if s.writeQueued(wait) {
+		s.wrote(nil, s.writeFirst(b, wait))
+	} else {
+		s.out = append(s.out, b...)
+	}
+	s.writing = false
+}
+
+// appendSegments is appendEncoded, with wait, of a large frame whose bytes lie in several places. The first one has room for
+// the header.
+func (s *Session) appendSegments(h frame.Header, list [][]byte) {
+	n := 0
+	for _, b := range list {
+		n += len(b)
+	}
+	h.Length = uint32(n - frame.HeaderSize)
+	h.Put(list[0])
+	s.queued += uint64(n)
+	direct := false
+	if s.writesNow() {
+		s.writing = true
+		direct = s.writeQueued(true)
+		for i := 0; direct && i < len(list) && s.failed == nil; i++ { // the first failure says it all
+			s.wrote(nil, s.writeFirst(list[i], true))
+		}
+		s.writing = false
+	}
+	if !direct {
+		for _, b := range list {
+			s.out = append(s.out, b...)
+		}
+	}
+}
+
+// writesNow says that nobody is writing, so that a frame need not be queued. Called with the mutex held.
+func (s *Session) writesNow() bool {
+	return s.try != nil && !s.writing && s.failed == nil && s.ended == nil
+}
+
+// writeQueued writes what is queued, before a frame that need not be, and says whether nothing else is queued now. Called and
+// returns with the mutex held, which is released meanwhile.
+func (s *Session) writeQueued(wait bool) bool {
 	s.collect()
 	if len(s.out) > 0 {
 		queued := s.takeOut()
 		s.wrote(queued, s.writeFirst(queued, wait))
 	}
-	if len(s.out) == 0 && s.failed == nil {
-		s.handed = s.queued
-		s.wrote(nil, s.writeFirst(b, wait))
-	} else {
-		s.out = append(s.out, b...) // what was queued before has not been written
+	if len(s.out) > 0 || s.failed != nil {
+		return false
 	}
-	s.writing = false
+	s.handed = s.queued
+	return true
 }
 
 // writeFirst writes b, which was queued before what is queued now. Without wait, what cannot be written at once is queued

@@ -143,6 +143,7 @@ func (h *inward) take(p []byte) (n int, err error) {
 		if h.Bell() {
 			h.ring()
 		}
+		h.share(k)
 	}
 	return n, nil
 }
@@ -205,6 +206,7 @@ func (h *outward) put(b []byte) (n int, err error) {
 		if h.Bell() {
 			h.ring()
 		}
+		h.share(k)
 	}
 	return n, nil
 }
@@ -226,6 +228,7 @@ type half struct {
 	address  string
 	doorbell transport.NonBlocking // for the peer
 	spin     spinner
+	moved    int         // bytes since share has let others run
 	asleep   atomic.Bool // a doorbell is for this half
 	wake     chan struct{}
 	deadline deadline
@@ -242,6 +245,17 @@ var zero = []byte{0}
 
 // ring wakes the peer. If the socket takes nothing, it is full of doorbells; if it is broken, listen finds that out.
 func (h *half) ring() { h.doorbell.TryWrite(zero) }
+
+// share lets other threads run now and then while much is moved, which n bytes have been. Two sides that move large messages
+// use two processors without a pause; where there are no more, the collectors of both, which have to keep pace with the
+// messages, would each wait until the scheduler's time slice is over.
+func (h *half) share(n int) {
+	const turn = 128 << 10
+	if h.moved += n; h.moved >= turn {
+		h.moved = 0
+		h.spin.yield()
+	}
+}
 
 // sleep parks, and returns after a doorbell, or when the state has changed, and sometimes for nothing.
 func (h *half) sleep(park func() (ready bool, err error)) error {

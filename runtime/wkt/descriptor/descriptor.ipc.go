@@ -454,14 +454,14 @@ func (m *FileDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Package != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Package)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.Package)
 	}
 	if len(m.Dependency) > 0 {
 		for _, v := range m.Dependency {
-			b = codec.AppendRawString(b, 3<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 3<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.MessageType) > 0 {
@@ -513,7 +513,7 @@ func (m *FileDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		}
 	}
 	if m.Syntax != nil {
-		b = codec.AppendRawString(b, 12<<3|codec.WireBytes, *m.Syntax)
+		b = e.AppendRawString(b, 12<<3|codec.WireBytes, *m.Syntax)
 	}
 	if m.Edition != nil {
 		b = codec.AppendVarint(b, 14<<3|codec.WireVarint, uint64(*m.Edition))
@@ -831,7 +831,7 @@ func (m *DescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Field) > 0 {
 		for _, v := range m.Field {
@@ -889,7 +889,7 @@ func (m *DescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.ReservedName) > 0 {
 		for _, v := range m.ReservedName {
-			b = codec.AppendRawString(b, 10<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 10<<3|codec.WireBytes, v)
 		}
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
@@ -1651,10 +1651,10 @@ func (m *ExtensionRangeOptions_Declaration) AppendFields(e *codec.Encoder, b []b
 		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Number))
 	}
 	if m.FullName != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.FullName)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.FullName)
 	}
 	if m.Type != nil {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.Type)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, *m.Type)
 	}
 	if m.Reserved != nil {
 		b = codec.AppendBool(b, 5<<3|codec.WireVarint, *m.Reserved)
@@ -1935,10 +1935,10 @@ func (m *FieldDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Extendee != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Extendee)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.Extendee)
 	}
 	if m.Number != nil {
 		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Number))
@@ -1950,10 +1950,10 @@ func (m *FieldDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 5<<3|codec.WireVarint, uint64(*m.Type))
 	}
 	if m.TypeName != nil {
-		b = codec.AppendRawString(b, 6<<3|codec.WireBytes, *m.TypeName)
+		b = e.AppendRawString(b, 6<<3|codec.WireBytes, *m.TypeName)
 	}
 	if m.DefaultValue != nil {
-		b = codec.AppendRawString(b, 7<<3|codec.WireBytes, *m.DefaultValue)
+		b = e.AppendRawString(b, 7<<3|codec.WireBytes, *m.DefaultValue)
 	}
 	if m.Options != nil {
 		at := len(b) + 1
@@ -1964,7 +1964,7 @@ func (m *FieldDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.OneofIndex))
 	}
 	if m.JsonName != nil {
-		b = codec.AppendRawString(b, 10<<3|codec.WireBytes, *m.JsonName)
+		b = e.AppendRawString(b, 10<<3|codec.WireBytes, *m.JsonName)
 	}
 	if m.Proto3Optional != nil {
 		b = codec.AppendBool(b, 17<<3|codec.WireVarint, *m.Proto3Optional)
@@ -2320,7 +2320,7 @@ func (m *OneofDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Options != nil {
 		at := len(b) + 1
@@ -2504,7 +2504,7 @@ func (m *EnumDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Value) > 0 {
 		for _, v := range m.Value {
@@ -2527,7 +2527,7 @@ func (m *EnumDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.ReservedName) > 0 {
 		for _, v := range m.ReservedName {
-			b = codec.AppendRawString(b, 5<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 5<<3|codec.WireBytes, v)
 		}
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
@@ -2817,7 +2817,7 @@ func (m *EnumValueDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []by
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Number != nil {
 		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Number))
@@ -2978,7 +2978,7 @@ func (m *ServiceDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if len(m.Method) > 0 {
 		for _, v := range m.Method {
@@ -3182,13 +3182,13 @@ func (m *MethodDescriptorProto) AppendFields(e *codec.Encoder, b []byte) []byte 
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.InputType != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.InputType)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.InputType)
 	}
 	if m.OutputType != nil {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.OutputType)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, *m.OutputType)
 	}
 	if m.Options != nil {
 		at := len(b) + 1
@@ -3639,10 +3639,10 @@ func (m *FileOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.JavaPackage != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.JavaPackage)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.JavaPackage)
 	}
 	if m.JavaOuterClassname != nil {
-		b = codec.AppendRawString(b, 8<<3|codec.WireBytes, *m.JavaOuterClassname)
+		b = e.AppendRawString(b, 8<<3|codec.WireBytes, *m.JavaOuterClassname)
 	}
 	if m.OptimizeFor != nil {
 		b = codec.AppendVarint(b, 9<<3|codec.WireVarint, uint64(*m.OptimizeFor))
@@ -3651,7 +3651,7 @@ func (m *FileOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendBool(b, 10<<3|codec.WireVarint, *m.JavaMultipleFiles)
 	}
 	if m.GoPackage != nil {
-		b = codec.AppendRawString(b, 11<<3|codec.WireBytes, *m.GoPackage)
+		b = e.AppendRawString(b, 11<<3|codec.WireBytes, *m.GoPackage)
 	}
 	if m.CcGenericServices != nil {
 		b = codec.AppendBool(b, 16<<3|codec.WireVarint, *m.CcGenericServices)
@@ -3675,25 +3675,25 @@ func (m *FileOptions) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendBool(b, 31<<3|codec.WireVarint, *m.CcEnableArenas)
 	}
 	if m.ObjcClassPrefix != nil {
-		b = codec.AppendRawString(b, 36<<3|codec.WireBytes, *m.ObjcClassPrefix)
+		b = e.AppendRawString(b, 36<<3|codec.WireBytes, *m.ObjcClassPrefix)
 	}
 	if m.CsharpNamespace != nil {
-		b = codec.AppendRawString(b, 37<<3|codec.WireBytes, *m.CsharpNamespace)
+		b = e.AppendRawString(b, 37<<3|codec.WireBytes, *m.CsharpNamespace)
 	}
 	if m.SwiftPrefix != nil {
-		b = codec.AppendRawString(b, 39<<3|codec.WireBytes, *m.SwiftPrefix)
+		b = e.AppendRawString(b, 39<<3|codec.WireBytes, *m.SwiftPrefix)
 	}
 	if m.PhpClassPrefix != nil {
-		b = codec.AppendRawString(b, 40<<3|codec.WireBytes, *m.PhpClassPrefix)
+		b = e.AppendRawString(b, 40<<3|codec.WireBytes, *m.PhpClassPrefix)
 	}
 	if m.PhpNamespace != nil {
-		b = codec.AppendRawString(b, 41<<3|codec.WireBytes, *m.PhpNamespace)
+		b = e.AppendRawString(b, 41<<3|codec.WireBytes, *m.PhpNamespace)
 	}
 	if m.PhpMetadataNamespace != nil {
-		b = codec.AppendRawString(b, 44<<3|codec.WireBytes, *m.PhpMetadataNamespace)
+		b = e.AppendRawString(b, 44<<3|codec.WireBytes, *m.PhpMetadataNamespace)
 	}
 	if m.RubyPackage != nil {
-		b = codec.AppendRawString(b, 45<<3|codec.WireBytes, *m.RubyPackage)
+		b = e.AppendRawString(b, 45<<3|codec.WireBytes, *m.RubyPackage)
 	}
 	if m.Features != nil {
 		at := len(b) + 2
@@ -4950,7 +4950,7 @@ func (m *FieldOptions_EditionDefault) AppendFields(e *codec.Encoder, b []byte) [
 		return b
 	}
 	if m.Value != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Value)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.Value)
 	}
 	if m.Edition != nil {
 		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Edition))
@@ -5109,7 +5109,7 @@ func (m *FieldOptions_FeatureSupport) AppendFields(e *codec.Encoder, b []byte) [
 		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.EditionDeprecated))
 	}
 	if m.DeprecationWarning != nil {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.DeprecationWarning)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, *m.DeprecationWarning)
 	}
 	if m.EditionRemoved != nil {
 		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.EditionRemoved))
@@ -6323,7 +6323,7 @@ func (m *UninterpretedOption) AppendFields(e *codec.Encoder, b []byte) []byte {
 		}
 	}
 	if m.IdentifierValue != nil {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.IdentifierValue)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, *m.IdentifierValue)
 	}
 	if m.PositiveIntValue != nil {
 		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, *m.PositiveIntValue)
@@ -6335,10 +6335,10 @@ func (m *UninterpretedOption) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendFixed64(b, 6<<3|codec.WireFixed64, math.Float64bits(*m.DoubleValue))
 	}
 	if m.StringValue != nil {
-		b = codec.AppendBytes(b, 7<<3|codec.WireBytes, m.StringValue)
+		b = e.AppendBytes(b, 7<<3|codec.WireBytes, m.StringValue)
 	}
 	if m.AggregateValue != nil {
-		b = codec.AppendRawString(b, 8<<3|codec.WireBytes, *m.AggregateValue)
+		b = e.AppendRawString(b, 8<<3|codec.WireBytes, *m.AggregateValue)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -6500,7 +6500,7 @@ func (m *UninterpretedOption_NamePart) AppendFields(e *codec.Encoder, b []byte) 
 		return b
 	}
 	if m.NamePart != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.NamePart)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.NamePart)
 	}
 	if m.IsExtension != nil {
 		b = codec.AppendBool(b, 2<<3|codec.WireVarint, *m.IsExtension)
@@ -7682,14 +7682,14 @@ func (m *SourceCodeInfo_Location) AppendFields(e *codec.Encoder, b []byte) []byt
 		b = codec.AppendPackedVarint(b, 2<<3|codec.WireBytes, m.Span)
 	}
 	if m.LeadingComments != nil {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, *m.LeadingComments)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, *m.LeadingComments)
 	}
 	if m.TrailingComments != nil {
-		b = codec.AppendRawString(b, 4<<3|codec.WireBytes, *m.TrailingComments)
+		b = e.AppendRawString(b, 4<<3|codec.WireBytes, *m.TrailingComments)
 	}
 	if len(m.LeadingDetachedComments) > 0 {
 		for _, v := range m.LeadingDetachedComments {
-			b = codec.AppendRawString(b, 6<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 6<<3|codec.WireBytes, v)
 		}
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
@@ -7979,7 +7979,7 @@ func (m *GeneratedCodeInfo_Annotation) AppendFields(e *codec.Encoder, b []byte) 
 		b = codec.AppendPackedVarint(b, 1<<3|codec.WireBytes, m.Path)
 	}
 	if m.SourceFile != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.SourceFile)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.SourceFile)
 	}
 	if m.Begin != nil {
 		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(*m.Begin))

@@ -1005,7 +1005,7 @@ func (m *Blob) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

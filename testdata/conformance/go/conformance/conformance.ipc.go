@@ -546,7 +546,7 @@ func (m *ConformanceRequest) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Payload.(type) {
 	case *ConformanceRequest_ProtobufPayload:
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, x.ProtobufPayload)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, x.ProtobufPayload)
 	case *ConformanceRequest_JsonPayload:
 		b = e.AppendString(b, 2<<3|codec.WireBytes, x.JsonPayload)
 	}
@@ -874,7 +874,7 @@ func (m *ConformanceResponse) AppendFields(e *codec.Encoder, b []byte) []byte {
 	case *ConformanceResponse_RuntimeError:
 		b = e.AppendString(b, 2<<3|codec.WireBytes, x.RuntimeError)
 	case *ConformanceResponse_ProtobufPayload:
-		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, x.ProtobufPayload)
+		b = e.AppendBytes(b, 3<<3|codec.WireBytes, x.ProtobufPayload)
 	case *ConformanceResponse_JsonPayload:
 		b = e.AppendString(b, 4<<3|codec.WireBytes, x.JsonPayload)
 	case *ConformanceResponse_Skipped:

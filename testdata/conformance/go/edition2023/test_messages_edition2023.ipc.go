@@ -1392,7 +1392,7 @@ func (m *TestAllTypesEdition2023) AppendFields(e *codec.Encoder, b []byte) []byt
 		b = e.AppendString(b, 14<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.OptionalBytes != nil {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
 	}
 	if m.OptionalNestedMessage != nil {
 		at := len(b) + 2
@@ -1467,7 +1467,7 @@ func (m *TestAllTypesEdition2023) AppendFields(e *codec.Encoder, b []byte) []byt
 	}
 	if len(m.RepeatedBytes) > 0 {
 		for _, v := range m.RepeatedBytes {
-			b = codec.AppendBytes(b, 45<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 45<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
@@ -1679,7 +1679,7 @@ func (m *TestAllTypesEdition2023) AppendFields(e *codec.Encoder, b []byte) []byt
 	case *TestAllTypesEdition2023_OneofString:
 		b = e.AppendString(b, 113<<3|codec.WireBytes, x.OneofString)
 	case *TestAllTypesEdition2023_OneofBytes:
-		b = codec.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
+		b = e.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
 	case *TestAllTypesEdition2023_OneofBool:
 		b = codec.AppendBool(b, 115<<3|codec.WireVarint, x.OneofBool)
 	case *TestAllTypesEdition2023_OneofUint64:

@@ -1879,7 +1879,7 @@ func (m *TestAllTypesProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 14<<3|codec.WireBytes, m.OptionalString)
 	}
 	if len(m.OptionalBytes) > 0 {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
 	}
 	if m.OptionalNestedMessage != nil {
 		at := len(b) + 2
@@ -1957,7 +1957,7 @@ func (m *TestAllTypesProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.RepeatedBytes) > 0 {
 		for _, v := range m.RepeatedBytes {
-			b = codec.AppendBytes(b, 45<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 45<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
@@ -2169,7 +2169,7 @@ func (m *TestAllTypesProto3) AppendFields(e *codec.Encoder, b []byte) []byte {
 	case *TestAllTypesProto3_OneofString:
 		b = e.AppendString(b, 113<<3|codec.WireBytes, x.OneofString)
 	case *TestAllTypesProto3_OneofBytes:
-		b = codec.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
+		b = e.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
 	case *TestAllTypesProto3_OneofBool:
 		b = codec.AppendBool(b, 115<<3|codec.WireVarint, x.OneofBool)
 	case *TestAllTypesProto3_OneofUint64:

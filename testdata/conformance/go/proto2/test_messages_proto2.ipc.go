@@ -1710,10 +1710,10 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.OptionalBool)
 	}
 	if m.OptionalString != nil {
-		b = codec.AppendRawString(b, 14<<3|codec.WireBytes, *m.OptionalString)
+		b = e.AppendRawString(b, 14<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.OptionalBytes != nil {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.OptionalBytes)
 	}
 	if m.OptionalNestedMessage != nil {
 		at := len(b) + 2
@@ -1732,10 +1732,10 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(*m.OptionalForeignEnum))
 	}
 	if m.OptionalStringPiece != nil {
-		b = codec.AppendRawString(b, 24<<3|codec.WireBytes, *m.OptionalStringPiece)
+		b = e.AppendRawString(b, 24<<3|codec.WireBytes, *m.OptionalStringPiece)
 	}
 	if m.OptionalCord != nil {
-		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.OptionalCord)
+		b = e.AppendRawString(b, 25<<3|codec.WireBytes, *m.OptionalCord)
 	}
 	if m.RecursiveMessage != nil {
 		at := len(b) + 2
@@ -1809,12 +1809,12 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.RepeatedString) > 0 {
 		for _, v := range m.RepeatedString {
-			b = codec.AppendRawString(b, 44<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 44<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedBytes) > 0 {
 		for _, v := range m.RepeatedBytes {
-			b = codec.AppendBytes(b, 45<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 45<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedNestedMessage) > 0 {
@@ -1843,12 +1843,12 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.RepeatedStringPiece) > 0 {
 		for _, v := range m.RepeatedStringPiece {
-			b = codec.AppendRawString(b, 54<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 54<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RepeatedCord) > 0 {
 		for _, v := range m.RepeatedCord {
-			b = codec.AppendRawString(b, 55<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 55<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.MapInt32Int32) > 0 {
@@ -2034,9 +2034,9 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = x.OneofNestedMessage.AppendFields(e, e.Open(b, 112<<3|codec.WireBytes))
 		b = e.Close(b, at)
 	case *TestAllTypesProto2_OneofString:
-		b = codec.AppendRawString(b, 113<<3|codec.WireBytes, x.OneofString)
+		b = e.AppendRawString(b, 113<<3|codec.WireBytes, x.OneofString)
 	case *TestAllTypesProto2_OneofBytes:
-		b = codec.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
+		b = e.AppendBytes(b, 114<<3|codec.WireBytes, x.OneofBytes)
 	case *TestAllTypesProto2_OneofBool:
 		b = codec.AppendBool(b, 115<<3|codec.WireVarint, x.OneofBool)
 	case *TestAllTypesProto2_OneofUint64:
@@ -2096,10 +2096,10 @@ func (m *TestAllTypesProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendBool(b, 253<<3|codec.WireVarint, *m.DefaultBool)
 	}
 	if m.DefaultString != nil {
-		b = codec.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
+		b = e.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
 	}
 	if m.DefaultBytes != nil {
-		b = codec.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
+		b = e.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
 	}
 	if m.Fieldname1 != nil {
 		b = codec.AppendVarint(b, 401<<3|codec.WireVarint, uint64(*m.Fieldname1))
@@ -3598,7 +3598,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) AppendFields(e *codec.E
 		return b
 	}
 	if m.Str != nil {
-		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
+		b = e.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -4273,7 +4273,7 @@ func (m *UnknownToTestAllTypes) AppendFields(e *codec.Encoder, b []byte) []byte 
 		b = codec.AppendVarint(b, 1001<<3|codec.WireVarint, uint64(*m.OptionalInt32))
 	}
 	if m.OptionalString != nil {
-		b = codec.AppendRawString(b, 1002<<3|codec.WireBytes, *m.OptionalString)
+		b = e.AppendRawString(b, 1002<<3|codec.WireBytes, *m.OptionalString)
 	}
 	if m.NestedMessage != nil {
 		at := len(b) + 2
@@ -4722,7 +4722,7 @@ func (m *OneStringProto2) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Data != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Data)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Data)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -4851,11 +4851,11 @@ func (m *ProtoWithKeywords) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(*m.Inline))
 	}
 	if m.Concept != nil {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, *m.Concept)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, *m.Concept)
 	}
 	if len(m.Requires) > 0 {
 		for _, v := range m.Requires {
-			b = codec.AppendRawString(b, 3<<3|codec.WireBytes, v)
+			b = e.AppendRawString(b, 3<<3|codec.WireBytes, v)
 		}
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
@@ -5434,10 +5434,10 @@ func (m *TestAllRequiredTypesProto2) AppendFields(e *codec.Encoder, b []byte) []
 		b = codec.AppendBool(b, 13<<3|codec.WireVarint, *m.RequiredBool)
 	}
 	if m.RequiredString != nil {
-		b = codec.AppendRawString(b, 14<<3|codec.WireBytes, *m.RequiredString)
+		b = e.AppendRawString(b, 14<<3|codec.WireBytes, *m.RequiredString)
 	}
 	if m.RequiredBytes != nil {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.RequiredBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.RequiredBytes)
 	}
 	if m.RequiredNestedMessage != nil {
 		at := len(b) + 2
@@ -5456,10 +5456,10 @@ func (m *TestAllRequiredTypesProto2) AppendFields(e *codec.Encoder, b []byte) []
 		b = codec.AppendVarint(b, 22<<3|codec.WireVarint, uint64(*m.RequiredForeignEnum))
 	}
 	if m.RequiredStringPiece != nil {
-		b = codec.AppendRawString(b, 24<<3|codec.WireBytes, *m.RequiredStringPiece)
+		b = e.AppendRawString(b, 24<<3|codec.WireBytes, *m.RequiredStringPiece)
 	}
 	if m.RequiredCord != nil {
-		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.RequiredCord)
+		b = e.AppendRawString(b, 25<<3|codec.WireBytes, *m.RequiredCord)
 	}
 	if m.RecursiveMessage != nil {
 		at := len(b) + 2
@@ -5515,10 +5515,10 @@ func (m *TestAllRequiredTypesProto2) AppendFields(e *codec.Encoder, b []byte) []
 		b = codec.AppendBool(b, 253<<3|codec.WireVarint, *m.DefaultBool)
 	}
 	if m.DefaultString != nil {
-		b = codec.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
+		b = e.AppendRawString(b, 254<<3|codec.WireBytes, *m.DefaultString)
 	}
 	if m.DefaultBytes != nil {
-		b = codec.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
+		b = e.AppendBytes(b, 255<<3|codec.WireBytes, m.DefaultBytes)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -6407,7 +6407,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) AppendFields(e 
 		return b
 	}
 	if m.Str != nil {
-		b = codec.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
+		b = e.AppendRawString(b, 25<<3|codec.WireBytes, *m.Str)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

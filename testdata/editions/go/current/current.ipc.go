@@ -221,7 +221,7 @@ func (m *New) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 2<<3|codec.WireBytes, *m.Present)
 	}
 	if m.AnyBytes != "" {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, m.AnyBytes)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, m.AnyBytes)
 	}
 	if m.Needed != nil {
 		b = codec.AppendVarint(b, 4<<3|codec.WireVarint, uint64(*m.Needed))

@@ -307,7 +307,7 @@ func (m *All) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	if m.Checked != nil {
 		b = e.AppendString(b, 2<<3|codec.WireBytes, *m.Checked)
@@ -342,16 +342,16 @@ func (m *All) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 13<<3|codec.WireVarint, uint64(*m.Other))
 	}
 	if m.Greeting != nil {
-		b = codec.AppendRawString(b, 14<<3|codec.WireBytes, *m.Greeting)
+		b = e.AppendRawString(b, 14<<3|codec.WireBytes, *m.Greeting)
 	}
 	if m.Plain != 0 {
 		b = codec.AppendVarint(b, 15<<3|codec.WireVarint, uint64(m.Plain))
 	}
 	if len(m.Raw) > 0 {
-		b = codec.AppendBytes(b, 16<<3|codec.WireBytes, m.Raw)
+		b = e.AppendBytes(b, 16<<3|codec.WireBytes, m.Raw)
 	}
 	if m.Needed != nil {
-		b = codec.AppendBytes(b, 17<<3|codec.WireBytes, m.Needed)
+		b = e.AppendBytes(b, 17<<3|codec.WireBytes, m.Needed)
 	}
 	if m.Open != 0 {
 		b = codec.AppendVarint(b, 18<<3|codec.WireVarint, uint64(m.Open))
@@ -361,7 +361,7 @@ func (m *All) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = x.Delimited.AppendFields(e, codec.AppendTag(b, 19<<3|codec.WireStartGroup))
 		b = codec.AppendTag(b, 19<<3|codec.WireEndGroup)
 	case *All_Name:
-		b = codec.AppendRawString(b, 20<<3|codec.WireBytes, x.Name)
+		b = e.AppendRawString(b, 20<<3|codec.WireBytes, x.Name)
 	case *All_Shut:
 		b = codec.AppendVarint(b, 21<<3|codec.WireVarint, uint64(x.Shut))
 	case *All_WithLength:

@@ -411,7 +411,7 @@ func (m *Tree_Inner_Deeper) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -1022,7 +1022,7 @@ func (m *Choice) AppendFields(e *codec.Encoder, b []byte) []byte {
 	case *Choice_Number:
 		b = codec.AppendVarint(b, 3<<3|codec.WireVarint, uint64(x.Number))
 	case *Choice_Data:
-		b = codec.AppendBytes(b, 4<<3|codec.WireBytes, x.Data)
+		b = e.AppendBytes(b, 4<<3|codec.WireBytes, x.Data)
 	case *Choice_Tree:
 		at := len(b) + 1
 		b = x.Tree.AppendFields(e, e.Open(b, 5<<3|codec.WireBytes))

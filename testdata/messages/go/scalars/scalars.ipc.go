@@ -312,7 +312,7 @@ func (m *Singular) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 14<<3|codec.WireBytes, m.AString)
 	}
 	if len(m.SomeBytes) > 0 {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
 	}
 	if m.Color != 0 {
 		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(m.Color))
@@ -673,7 +673,7 @@ func (m *Optional) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 14<<3|codec.WireBytes, *m.AString)
 	}
 	if m.SomeBytes != nil {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.SomeBytes)
 	}
 	if m.Color != nil {
 		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(*m.Color))
@@ -1088,7 +1088,7 @@ func (m *Repeated) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.Blobs) > 0 {
 		for _, v := range m.Blobs {
-			b = codec.AppendBytes(b, 15<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 15<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.Colors) > 0 {

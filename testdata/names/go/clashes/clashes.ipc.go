@@ -444,7 +444,7 @@ func (m *Type) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 23<<3|codec.WireVarint, 1)
 	}
 	if len(m.X) > 0 {
-		b = codec.AppendBytes(b, 24<<3|codec.WireBytes, m.X)
+		b = e.AppendBytes(b, 24<<3|codec.WireBytes, m.X)
 	}
 	if len(m.Nil) > 0 {
 		for _, v := range m.Nil {

@@ -1547,7 +1547,7 @@ func (m *Bytes) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.B) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.B)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.B)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

@@ -333,7 +333,7 @@ func (m *Single) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendBool(b, 1<<3|codec.WireVarint, x.Yes)
 	}
 	if x, ok := m.Text.(*Single_Name); ok {
-		b = codec.AppendRawString(b, 2<<3|codec.WireBytes, x.Name)
+		b = e.AppendRawString(b, 2<<3|codec.WireBytes, x.Name)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -610,16 +610,16 @@ func (m *Split) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Between))
 	}
 	if x, ok := m.Kind.(*Split_Name); ok {
-		b = codec.AppendRawString(b, 3<<3|codec.WireBytes, x.Name)
+		b = e.AppendRawString(b, 3<<3|codec.WireBytes, x.Name)
 	}
 	if m.Needed != nil {
-		b = codec.AppendRawString(b, 4<<3|codec.WireBytes, *m.Needed)
+		b = e.AppendRawString(b, 4<<3|codec.WireBytes, *m.Needed)
 	}
 	if x, ok := m.Kind.(*Split_Number); ok {
 		b = codec.AppendFixed64(b, 5<<3|codec.WireFixed64, uint64(x.Number))
 	}
 	if x, ok := m.Other.(*Split_Data); ok {
-		b = codec.AppendBytes(b, 6<<3|codec.WireBytes, x.Data)
+		b = e.AppendBytes(b, 6<<3|codec.WireBytes, x.Data)
 	}
 	if x, ok := m.Kind.(*Split_Fixed); ok {
 		at := len(b) + 1

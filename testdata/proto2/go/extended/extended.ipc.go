@@ -997,7 +997,7 @@ func (m *Needy_Inner) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

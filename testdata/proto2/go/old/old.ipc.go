@@ -329,7 +329,7 @@ func (m *Old) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Name != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Name)
 	}
 	if m.Age != nil {
 		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.Age))
@@ -344,10 +344,10 @@ func (m *Old) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendFixed64(b, 5<<3|codec.WireFixed64, math.Float64bits(*m.Not))
 	}
 	if m.Raw != nil {
-		b = codec.AppendBytes(b, 6<<3|codec.WireBytes, m.Raw)
+		b = e.AppendBytes(b, 6<<3|codec.WireBytes, m.Raw)
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 7<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 7<<3|codec.WireBytes, *m.Text)
 	}
 	if m.Color != nil {
 		b = codec.AppendVarint(b, 8<<3|codec.WireVarint, uint64(*m.Color))
@@ -389,7 +389,7 @@ func (m *Old) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	switch x := m.Kind.(type) {
 	case *Old_A:
-		b = codec.AppendRawString(b, 18<<3|codec.WireBytes, x.A)
+		b = e.AppendRawString(b, 18<<3|codec.WireBytes, x.A)
 	case *Old_Inoneof:
 		b = x.Inoneof.AppendFields(e, codec.AppendTag(b, 19<<3|codec.WireStartGroup))
 		b = codec.AppendTag(b, 19<<3|codec.WireEndGroup)
@@ -667,7 +667,7 @@ func (m *Old_Part) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	if m.N != nil {
 		b = codec.AppendVarint(b, 2<<3|codec.WireVarint, uint64(*m.N))
@@ -1124,7 +1124,7 @@ func (m *Grouped) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -1306,7 +1306,7 @@ func (m *InSet) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if m.Text != nil {
-		b = codec.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
+		b = e.AppendRawString(b, 1<<3|codec.WireBytes, *m.Text)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

@@ -86,10 +86,10 @@ func (m *Picture) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Name)
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 2<<3|codec.WireBytes, m.Data)
 	}
 	if len(m.Digest) > 0 {
-		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, m.Digest)
+		b = e.AppendBytes(b, 3<<3|codec.WireBytes, m.Digest)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }
@@ -280,16 +280,16 @@ func (m *Album) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 1<<3|codec.WireBytes, m.Title)
 	}
 	if m.Cover != nil {
-		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Cover)
+		b = e.AppendBytes(b, 2<<3|codec.WireBytes, m.Cover)
 	}
 	if len(m.Pages) > 0 {
 		for _, v := range m.Pages {
-			b = codec.AppendBytes(b, 3<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 3<<3|codec.WireBytes, v)
 		}
 	}
 	switch x := m.Back.(type) {
 	case *Album_Print:
-		b = codec.AppendBytes(b, 4<<3|codec.WireBytes, x.Print)
+		b = e.AppendBytes(b, 4<<3|codec.WireBytes, x.Print)
 	case *Album_Picture:
 		at := len(b) + 1
 		b = x.Picture.AppendFields(e, codec.OpenLeaf(b, 5<<3|codec.WireBytes))

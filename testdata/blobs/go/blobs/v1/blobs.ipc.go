@@ -90,7 +90,7 @@ func (m *Picture) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendBlob(b, 2<<3|codec.WireBytes, 0, m.Data)
 	}
 	if len(m.Digest) > 0 {
-		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, m.Digest)
+		b = e.AppendBytes(b, 3<<3|codec.WireBytes, m.Digest)
 	}
 	return codec.AppendUnknown(b, m.unknownFields)
 }

@@ -2180,7 +2180,7 @@ func (m *Observation) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = x.Ended.AppendFields(e, codec.OpenLeaf(b, 2<<3|codec.WireBytes))
 		b = e.Close(b, at)
 	case *Observation_Told:
-		b = codec.AppendBytes(b, 3<<3|codec.WireBytes, x.Told)
+		b = e.AppendBytes(b, 3<<3|codec.WireBytes, x.Told)
 	case *Observation_Waiting:
 		b = e.AppendString(b, 4<<3|codec.WireBytes, x.Waiting)
 	case *Observation_HandlerEnded:

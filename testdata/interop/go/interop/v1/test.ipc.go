@@ -253,7 +253,7 @@ func (m *Request) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = codec.AppendVarint(b, 1<<3|codec.WireVarint, uint64(m.Action))
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 2<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 2<<3|codec.WireBytes, m.Data)
 	}
 	if m.Everything != nil {
 		at := len(b) + 1
@@ -445,7 +445,7 @@ func (m *Response) AppendFields(e *codec.Encoder, b []byte) []byte {
 		return b
 	}
 	if len(m.Data) > 0 {
-		b = codec.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
+		b = e.AppendBytes(b, 1<<3|codec.WireBytes, m.Data)
 	}
 	if m.Everything != nil {
 		at := len(b) + 1
@@ -1454,7 +1454,7 @@ func (m *Everything) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 14<<3|codec.WireBytes, m.FString)
 	}
 	if len(m.FBytes) > 0 {
-		b = codec.AppendBytes(b, 15<<3|codec.WireBytes, m.FBytes)
+		b = e.AppendBytes(b, 15<<3|codec.WireBytes, m.FBytes)
 	}
 	if m.FColor != 0 {
 		b = codec.AppendVarint(b, 16<<3|codec.WireVarint, uint64(m.FColor))
@@ -1471,7 +1471,7 @@ func (m *Everything) AppendFields(e *codec.Encoder, b []byte) []byte {
 		b = e.AppendString(b, 22<<3|codec.WireBytes, *m.OString)
 	}
 	if m.OBytes != nil {
-		b = codec.AppendBytes(b, 23<<3|codec.WireBytes, m.OBytes)
+		b = e.AppendBytes(b, 23<<3|codec.WireBytes, m.OBytes)
 	}
 	if m.OColor != nil {
 		b = codec.AppendVarint(b, 24<<3|codec.WireVarint, uint64(*m.OColor))
@@ -1497,7 +1497,7 @@ func (m *Everything) AppendFields(e *codec.Encoder, b []byte) []byte {
 	}
 	if len(m.RBytes) > 0 {
 		for _, v := range m.RBytes {
-			b = codec.AppendBytes(b, 36<<3|codec.WireBytes, v)
+			b = e.AppendBytes(b, 36<<3|codec.WireBytes, v)
 		}
 	}
 	if len(m.RColor) > 0 {

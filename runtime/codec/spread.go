@@ -1,0 +1,69 @@
+package codec
+
+import "slices"
+
+// Whoever sends a message with large contents need not have them copied before: it can be written with room in their place,
+// to be sent from where they are.
+
+// spreadLeast is from how many bytes on contents are left where they are.
+const spreadLeast = 64 << 10
+
+// MarshalSpread is m.MarshalAppend without the contents of large fields. There is room for them in the result, which holds
+// nothing that means anything; they are added to parts, in ascending order of their positions, which count from the start
+// of b. Fill puts them in. After an error the parts mean nothing.
+func MarshalSpread(b []byte, m Message, parts []Part) ([]byte, []Part, error) {
+	fields, ok := m.(NestedMessage)
+	if !ok {
+		b, err := m.MarshalAppend(b)
+		return b, parts, err
+	}
+	if r, ok := m.(interface{ HasRequired() bool }); ok && !r.HasRequired() {
+		return b, parts, Missing(m)
+	}
+	e := Encoder{spread: &parts}
+	b = fields.AppendFields(&e, b)
+	if e.late != nil { // lengths that are to be put in move what is behind them
+		Fill(b, parts)
+		parts = parts[:0]
+	}
+	b, err := e.Finish(b, m)
+	return b, parts, err
+}
+
+// Fill puts parts into the room that MarshalSpread has left for them in b.
+func Fill(b []byte, parts []Part) {
+	for _, p := range parts {
+		copyInto(b[p.At:p.At+len(p.Bytes)], p.Bytes)
+	}
+}
+
+// appendLarge appends the bytes of v, or leaves room for them.
+func (e *Encoder) appendLarge(b, v []byte) []byte {
+	at := len(b)
+	b = slices.Grow(b, len(v))[:at+len(v)]
+	if e.spread != nil {
+		*e.spread = append(*e.spread, Part{at, v})
+		return b
+	}
+	copyInto(b[at:], v)
+	return b
+}
+
+// From cachedCopy on Go copies past the processor's caches. That takes half as long again where a buffer is used again, and
+// leaves to memory what is soon read. Copying it in parts stays in the caches.
+const (
+	cachedCopy = 1 << 20
+	copyPart   = 16 << 10
+)
+
+// copyInto copies from, which is as long as to.
+func copyInto(to, from []byte) {
+	if len(from) < cachedCopy {
+		copy(to, from)
+		return
+	}
+	for len(from) > 0 {
+		n := copy(to[:min(len(to), copyPart)], from)
+		to, from = to[n:], from[n:]
+	}
+}
