@@ -322,7 +322,7 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.closed = flags&frame.End != 0
 	c.mark = s.queued
 	s.pending++
-	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.role != vacant)
+	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.role != vacant, s.pending == 1)
 	// A lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits for
 	// this one's processor, or is moved to another one, from where all that follows takes longer.
 	if send && (s.role != vacant || !c.unary || c.abandoned) {

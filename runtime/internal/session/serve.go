@@ -429,7 +429,11 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 	case len(a.trailers) == 0 && a.message != nil:
 		copy(a.message[frame.HeaderSize:], emptyHead)
 		s.remote[in.id.Slot()].answered = s.queued + uint64(len(a.message))
-		s.appendEncoded(h, a.message, !reading)
+		alone := s.pending+s.running == 0
+		if reading {
+			alone = s.r == s.w // no more calls have come
+		}
+		s.appendEncoded(h, a.message, !reading, alone)
 		return
 	default:
 		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)

@@ -483,7 +483,7 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 		flags |= frame.Apart
 	}
 	st.credit -= len(b)
-	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
+	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true, true)
 	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
 	if st.burst++; st.burst == 1 || s.memory != nil {
 		s.flush(true)
@@ -669,7 +669,7 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 		}
 		st.credit -= end - start
 		if len(c.spread) == 0 {
-			s.appendEncoded(h, b[start:end], true)
+			s.appendEncoded(h, b[start:end], true, false)
 		} else {
 			segments = c.segments(segments[:0], b, start, from, end)
 			s.appendSegments(h, segments)

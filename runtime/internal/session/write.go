@@ -36,12 +36,24 @@ func (s *Session) appendFrame(h frame.Header, payload []byte) {
 const direct = 8 << 10
 
 // appendEncoded appends a frame that was encoded with room for its header. A large one is written from where it lies, if
-// nobody else is writing: with wait all of it, else as much as can be written at once. Called and returns with the mutex
-// held, which is released meanwhile.
-func (s *Session) appendEncoded(h frame.Header, b []byte, wait bool) {
+// nobody else is writing: with wait all of it, else as much as can be written at once. So is, into memory, one that is alone:
+// no others are about to follow, with which it could share a write. Called and returns with the mutex held, which is released
+// meanwhile.
+func (s *Session) appendEncoded(h frame.Header, b []byte, wait, alone bool) {
 	h.Length = uint32(len(b) - frame.HeaderSize)
 	h.Put(b)
 	s.queued += uint64(len(b))
+	if alone && s.memory != nil && len(s.out) == 0 && s.writesNow() {
+		s.handed = s.queued
+		n, err := s.memory.TryWrite(b)
+		if n < len(b) {
+			s.out = append(s.out, b[n:]...)
+		}
+		if err != nil {
+			s.writeFailed(err)
+		}
+		return
+	}
 	if len(b) < direct || !s.writesNow() {
 		s.out = append(s.out, b...)
 		return
