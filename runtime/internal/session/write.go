@@ -77,16 +77,16 @@ func (s *Session) appendSegments(h frame.Header, list [][]byte) {
 	h.Length = uint32(n - frame.HeaderSize)
 	h.Put(list[0])
 	s.queued += uint64(n)
-	direct := false
+	straight := false
 	if s.writesNow() {
 		s.writing = true
-		direct = s.writeQueued(true)
-		for i := 0; direct && i < len(list) && s.failed == nil; i++ { // the first failure says it all
+		straight = s.writeQueued(true)
+		for i := 0; straight && i < len(list) && s.failed == nil; i++ { // the first failure says it all
 			s.wrote(nil, s.writeFirst(list[i], true))
 		}
 		s.writing = false
 	}
-	if !direct {
+	if !straight {
 		for _, b := range list {
 			s.out = append(s.out, b...)
 		}
