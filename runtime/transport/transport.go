@@ -43,6 +43,9 @@ type MemoryWriter interface {
 	// Parked says that the other end sleeps: the next write has to wake it, which takes a system call. Any goroutine may
 	// ask, also after Close.
 	Parked() bool
+	// Others says whether other goroutines have to do with what the next Reads wait for, which then let them run more often
+	// while they spin. It is for the goroutine that reads.
+	Others(some bool)
 }
 
 // Peer is who is at the other end of a Conn, as the operating system tells it.

@@ -265,6 +265,9 @@ func (s *Session) readFor(c condition) {
 // read reads what there is into the buffer, and waits until there is something. It returns nil when it should be
 // tried again. Called and returns with the mutex held; it is released meanwhile.
 func (s *Session) read() error {
+	if s.memory != nil {
+		s.memory.Others(s.pending+s.running > 1)
+	}
 	s.mu.Unlock()
 	n, err := s.conn.Read(s.target())
 	s.mu.Lock()

@@ -163,6 +163,9 @@ func (c *conn) Parked() bool {
 	return h.state.Load()&closed == 0 && h.Writer.Parked()
 }
 
+// Others is transport.MemoryWriter's.
+func (c *conn) Others(some bool) { c.in.spin.others = some }
+
 func (c *conn) write(b []byte, wait bool) (n int, err error) {
 	h := &c.out
 	h.mu.Lock()

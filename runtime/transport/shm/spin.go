@@ -28,6 +28,8 @@ type spinner struct {
 	ready func() bool
 	first bool   // it may take the place of one that is not
 	yield func() // lets other threads run
+	// others says that other goroutines wait for what it waits for, or have just got it: they are to run meanwhile.
+	others bool
 
 	purse   int // spins in vain that are paid for
 	pass    int // waits to pass over before the next spin
@@ -85,11 +87,15 @@ func (s *spinner) until(h *half) bool {
 }
 
 // How a spinner looks: looksPerRound times with a pause in between, which takes about half a microsecond; then it lets
-// other goroutines run. After roundsAlone it lets other threads run, too: on a machine with few processors the peer may be
-// waiting for one that its collector needs, and this thread has it.
+// other goroutines run. Where it knows of none it does that only every roundsBetween, after roundsPolite: each time the runtime
+// wakes another thread, which looks for something to run, perhaps on the peer's processor. After roundsAlone it lets other
+// threads run, too: on a machine with few processors the peer may be waiting for one that its collector needs, and this
+// thread has it.
 const (
 	looksPerRound = 16
 	pauses        = 4
+	roundsPolite  = 4
+	roundsBetween = 32
 	roundsAlone   = 8
 )
 
@@ -126,7 +132,9 @@ func (s *spinner) spin(h *half) bool {
 				s.keep = s.crowded
 			}
 		}
-		runtime.Gosched()
+		if s.others || round < roundsPolite || round%roundsBetween == 0 {
+			runtime.Gosched()
+		}
 	}
 }
 
