@@ -143,7 +143,7 @@ func (h *inward) take(p []byte) (n int, err error) {
 		if h.Bell() {
 			h.ring()
 		}
-		h.share(k)
+		h.share(len(p), k)
 	}
 	return n, nil
 }
@@ -209,7 +209,7 @@ func (h *outward) put(b []byte) (n int, err error) {
 		if h.Bell() {
 			h.ring()
 		}
-		h.share(k)
+		h.share(len(b), k)
 	}
 	return n, nil
 }
@@ -249,12 +249,15 @@ var zero = []byte{0}
 // ring wakes the peer. If the socket takes nothing, it is full of doorbells; if it is broken, listen finds that out.
 func (h *half) ring() { h.doorbell.TryWrite(zero) }
 
-// share lets other threads run now and then while much is moved, which n bytes have been. Two sides that move large messages
-// use two processors without a pause; where there are no more, the collectors of both, which have to keep pace with the
+// share lets other threads run now and then while large messages are moved, k bytes of something of n. Two sides that copy
+// them use two processors without a pause; where there are no more, the collectors of both, which have to keep pace with the
 // messages, would each wait until the scheduler's time slice is over.
-func (h *half) share(n int) {
-	const turn = 128 << 10
-	if h.moved += n; h.moved >= turn {
+func (h *half) share(n, k int) {
+	const large, turn = 32 << 10, 128 << 10
+	if n < large {
+		return
+	}
+	if h.moved += k; h.moved >= turn {
 		h.moved = 0
 		h.spin.yield()
 	}
