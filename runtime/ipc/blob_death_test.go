@@ -3,7 +3,6 @@
 package ipc_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -51,26 +50,8 @@ func startKeeper(t *testing.T, limit string) (*store.StoreClient, *exec.Cmd, *ip
 	}
 	address := "shm:" + filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command("sh", "-c", limit+` && exec "$0" -test.run='^TestKeeper$'`, exe)
-	cmd.Env = append(os.Environ(), keeperVar+"="+address, "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		cmd.Wait()
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("the server said %q, %v", line, err)
-	}
+	cmd.Env = append(os.Environ(), keeperVar+"="+address)
+	startChild(t, cmd)
 	conn, err := (&ipc.Endpoint{BlobsInPlace: true, Logger: quiet()}).Dial(patient(t), address)
 	if err != nil {
 		t.Fatal(err)

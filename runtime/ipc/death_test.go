@@ -59,10 +59,21 @@ func startWorker(t *testing.T, address string) mortal {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "-test.run=^TestWorker$")
-	cmd.Env = append(os.Environ(), workerVar+"="+address, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), workerVar+"="+address)
+	listens := startChild(t, cmd)
+	return mortal{listens, cmd.Process.Pid}
+}
+
+// startChild starts a child of this test, which is killed when the test ends, and returns the first line that it says.
+func startChild(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // its end tells the child that this process is gone
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
@@ -74,9 +85,9 @@ func startWorker(t *testing.T, address string) mortal {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the worker did not say where it listens: %v", err)
+		t.Fatalf("the child said %q: %v", line, err)
 	}
-	return mortal{strings.TrimSpace(line), cmd.Process.Pid}
+	return strings.TrimSpace(line)
 }
 
 // deathWays are the transports over which a peer's death looks different.

@@ -35,8 +35,8 @@ type Endpoint struct {
 	Stderr io.Writer
 	// SharedMemory says which sessions over unix sockets move into shared memory. Each that does takes two segments, one of
 	// each side, of Limits.Ring and 4 KiB, and in each process one goroutine and no descriptor more than over the socket:
-	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own. Where blobs
-	// travel, each side takes as much of Limits.Arena as was ever in use at a time, until the session ends.
+	// with the limits' defaults 520 KiB, and some 40 KiB of the process's own. Where blobs travel, each side takes as much of
+	// Limits.Arena as was ever in use at a time, until the session ends.
 	SharedMemory SharedMemory
 	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as it takes on this
 	// machine that two parked sides wake each other, which is measured once, less than 0 is not at all. One goroutine of a

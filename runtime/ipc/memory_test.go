@@ -3,7 +3,6 @@
 package ipc_test
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
@@ -114,6 +113,40 @@ func TestLargeFields(t *testing.T) {
 	callers.Wait()
 }
 
+// TestDeathInALargeField: the sender of what is sent from where it lies learns that the peer was killed.
+func TestDeathInALargeField(t *testing.T) {
+	m := startWorker(t, "shm:"+filepath.Join(t.TempDir(), "s"))
+	conn, err := (&ipc.Endpoint{Logger: quiet()}).Dial(t.Context(), m.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := echov1.NewEchoClient(conn)
+	text := strings.Repeat("large ", 300_000)
+	ctx := patient(t)
+	say := func() error {
+		_, err := client.Say(ctx, &echov1.SayRequest{Text: text})
+		return err
+	}
+	for range 2 { // from the second on the text is not copied before
+		if err := say(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := make(chan error, 1)
+	go func() {
+		err := say()
+		for err == nil {
+			err = say()
+		}
+		failed <- err
+	}()
+	m.kill(t)
+	if err := <-failed; ipc.CodeOf(err) != ipc.Unavailable {
+		t.Errorf("got %v, want the end of the session", err)
+	}
+}
+
 func swapLarge(t *testing.T, c *store.StoreClient, rng *rand.Rand) {
 	ctx := patient(t)
 	large := func() []byte {
@@ -219,21 +252,7 @@ func TestIdleSessions(t *testing.T) {
 	address := "shm:" + filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command(exe, "-test.run=^TestHost$", fmt.Sprint("-sessions=", *sessions))
 	cmd.Env = append(os.Environ(), hostVar+"="+address)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatal(line, err)
-	}
+	startChild(t, cmd)
 	before := status(t, cmd.Process.Pid)
 	for range *sessions {
 		conn, err := ipc.Dial(t.Context(), address)

@@ -226,7 +226,7 @@ func (b *blobs) fill(copies []filling) (err error) {
 				break
 			}
 		}
-		copyInParts(p.to, p.from)
+		codec.CopyLarge(p.to, p.from)
 	}
 	b.s.mu.Lock()
 	b.writers--
@@ -234,16 +234,6 @@ func (b *blobs) fill(copies []filling) (err error) {
 		b.arena.Reserved(p.offset, len(p.to))
 	}
 	return err
-}
-
-// copyInParts copies so that what was copied stays in the processor's caches: from a megabyte on copy writes past them,
-// which takes longer where memory is used again.
-func copyInParts(to, from []byte) {
-	const part = 16 << 10
-	for len(from) > 0 {
-		n := copy(to[:min(len(to), part)], from)
-		to, from = to[n:], from[n:]
-	}
 }
 
 // ready says whether the peer has this side's arena, which is made and sent when it is first asked for.

@@ -323,8 +323,8 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.mark = s.queued
 	s.pending++
 	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.role != vacant, s.pending == 1)
-	// A lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits for
-	// this one's processor, or is moved to another one, from where all that follows takes longer.
+	// To a socket a lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits
+	// for this one's processor, or is moved to another one, from where all that follows takes longer.
 	if send && (s.role != vacant || !c.unary || c.abandoned) {
 		s.gather()
 		s.flush(true)

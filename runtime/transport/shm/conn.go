@@ -180,6 +180,9 @@ func (c *conn) write(b []byte, wait bool) (n int, err error) {
 	}
 	for {
 		k, err := h.put(b[n:])
+		if wait {
+			h.share(len(b), k)
+		}
 		if n += k; err != nil || n == len(b) || !wait {
 			return n, h.broken(err)
 		}
@@ -209,7 +212,6 @@ func (h *outward) put(b []byte) (n int, err error) {
 		if h.Bell() {
 			h.ring()
 		}
-		h.share(len(b), k)
 	}
 	return n, nil
 }
