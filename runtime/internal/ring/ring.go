@@ -250,6 +250,9 @@ func (r *Reader) Bell() bool {
 // Ready says whether there is something to read.
 func (r *Reader) Ready() bool { return r.tail.Load() != r.at }
 
+// Next is where the next byte to read is, or will be.
+func (r *Reader) Next() *byte { return &r.data[r.at&uint32(len(r.data)-1)] }
+
 // Park tells the other side to ring when it publishes something. Where it has already, Park says so, and there may be
 // no doorbell. Unpark follows in any case, after the wait.
 func (r *Reader) Park() (ready bool, err error) {

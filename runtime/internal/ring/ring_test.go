@@ -86,6 +86,9 @@ func queue(t *testing.T, rng *rand.Rand, w *Writer, r *Reader) {
 		if got, want := r.Ready(), len(model) > 0; got != want {
 			t.Fatalf("something to read: %v, with %d bytes in the queue", got, len(model))
 		}
+		if len(model) > 0 && *r.Next() != model[0] {
+			t.Fatal("the next byte is not where it is said to be")
+		}
 		if got, want := w.Ready(), len(model) < len(w.data); got != want {
 			t.Fatalf("room: %v, with %d bytes in a ring of %d", got, len(model), len(w.data))
 		}

@@ -44,6 +44,7 @@ func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.R
 	c := &conn{sock: sock, unmap: unmap, raw: raw, mail: mail, in: inward{Reader: r}, out: outward{Writer: w}}
 	c.in.half.init(raw, "read", sock, spin, r.Ready)
 	c.out.half.init(raw, "write", sock, spin, w.Ready)
+	c.in.spin.next = r.Next
 	c.out.spin.first = true // where there is no room the peer is reading, while who reads may have long to wait
 	go c.listen()
 	return c

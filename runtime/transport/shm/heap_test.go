@@ -110,7 +110,7 @@ func dawdle(rng *rand.Rand) {
 	case 0, 1:
 		runtime.Gosched()
 	case 2, 3, 4:
-		pause(uint32(1 + rng.IntN(100)))
+		pause(uint32(1+rng.IntN(100)), nil)
 	}
 }
 
