@@ -32,7 +32,7 @@ func (s *Session) kept() (bytes, most int) {
 			streams = append(streams, &c.stream)
 		}
 		if in := s.remote[i].in; in != nil {
-			streams = append(streams, &in.stream)
+			streams = append(streams, in.stream)
 		}
 	}
 	bytes = len(s.out)

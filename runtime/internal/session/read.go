@@ -557,6 +557,6 @@ func (s *Session) lookup(id frame.StreamID) (*stream, error) {
 	case r.in == nil:
 		return nil, nil // the peer sent it before it saw the STATUS
 	default:
-		return &r.in.stream, nil
+		return r.in.stream, nil
 	}
 }

@@ -68,9 +68,10 @@ type remoteSlot struct {
 }
 
 // An Incoming is a call of the peer. It is the context of its handler: it ends when the call's deadline passes, the
-// caller gives up, or the session ends.
+// caller gives up, or the session ends. What a handler may keep of it for longer than the call is not in its stream.
 type Incoming struct {
-	stream
+	*stream
+	s        *Session
 	method   *Method
 	metadata frame.Metadata
 	deadline int64 // of nanos; 0 is none
@@ -137,7 +138,11 @@ func (s *Session) handleCall(h frame.Header, payload []byte, alone bool) error {
 		return fmt.Errorf("on slot %d with generation %d after %d", h.Stream.Slot(), h.Stream.Generation(), slot.generation)
 	}
 	slot.generation = h.Stream.Generation()
-	in := &Incoming{method: s.cfg.Methods[p.Method], metadata: p.Metadata}
+	in := s.next
+	if s.next = nil; in == nil {
+		in = &Incoming{stream: new(stream)}
+	}
+	in.s, in.method, in.metadata = s, s.cfg.Methods[p.Method], p.Metadata
 	in.init(s, h.Stream)
 	if p.Timeout > 0 {
 		in.deadline = s.clock() + int64(min(p.Timeout, forever))
@@ -208,7 +213,20 @@ func (s *Session) serveInline(in *Incoming, req codec.Message) error {
 	}
 	s.inline = nil
 	s.moves++
+	s.reuse(in)
 	return nil
+}
+
+// reuse takes the stream of a call that has been answered for the next one, whose Incoming it makes while nobody waits for
+// it. Called with the mutex held.
+func (s *Session) reuse(in *Incoming) {
+	st := in.stream
+	if s.remote[in.id.Slot()].in == in || st.listed || st.arrivals != nil || st.blobs != nil {
+		return // it is still in use
+	}
+	in.stream = nil
+	*st = stream{}
+	s.next = &Incoming{stream: st}
 }
 
 // runHere runs the handler without the mutex, which is held before and after, also when the handler ends the goroutine.

@@ -95,6 +95,7 @@ type Session struct {
 	// Reading (read.go). The holder of the role owns buf, r and w.
 	role    role
 	inline  *Incoming // the call whose handler runs on the reading goroutine
+	next    *Incoming // of the peer's next call; nil: it is made when the call comes
 	relieve bool      // the borrower is to give the role back
 	moves   uint64    // counts what the role did, so that the tick sees a standstill
 	seen    uint64    // moves at the last tick

@@ -49,6 +49,7 @@ const (
 	mEchoes // bidirectional
 	mCallBack
 	mMeta
+	mKeepContext
 )
 
 type server struct {
@@ -57,6 +58,7 @@ type server struct {
 	running atomic.Int32
 	most    atomic.Int32
 	ctxErr  chan error
+	kept    []*Incoming // of mKeepContext, whose calls come one at a time
 }
 
 func unary(f func(in *Incoming, req *blob) (codec.Message, *Failure)) *Method {
@@ -84,6 +86,10 @@ func newServer() *server {
 				sv.ctxErr <- in.Err()
 				return nil, contextFailure(in.Err())
 			}
+		}),
+		mKeepContext: unary(func(in *Incoming, req *blob) (codec.Message, *Failure) {
+			sv.kept = append(sv.kept, in)
+			return req, nil
 		}),
 		mPanic: unary(func(*Incoming, *blob) (codec.Message, *Failure) { panic("boom") }),
 		mExit: unary(func(*Incoming, *blob) (codec.Message, *Failure) {
@@ -375,6 +381,32 @@ func TestCancelReachesHandler(t *testing.T) {
 	}
 	if err := <-sv.ctxErr; err != context.Canceled {
 		t.Fatalf("handler: got %v", err)
+	}
+}
+
+// TestKeptContext: what a handler has kept of its call says the same when the call is over and others have followed.
+func TestKeptContext(t *testing.T) {
+	s, serving, sv := pair(t, Config{}, Config{})
+	const calls = 100
+	for i := range calls {
+		o := Outgoing{Method: mKeepContext, Metadata: frame.Metadata{"n": fmt.Sprint(i)}, Timeout: time.Duration(i%2) * time.Hour}
+		if f := s.Unary(t.Context(), o, text(fmt.Sprint(i)), new(blob)); f != nil {
+			t.Fatal(f)
+		}
+	}
+	if len(sv.kept) != calls {
+		t.Fatalf("%d calls came", len(sv.kept))
+	}
+	for i, in := range sv.kept {
+		_, limited := in.Deadline()
+		if in.Metadata()["n"] != fmt.Sprint(i) || in.Session() != serving || in.Method() != sv.methods[mKeepContext] || limited != (i%2 == 1) || in.Err() != context.Canceled {
+			t.Errorf("call %d: metadata %v, deadline %v, %v", i, in.Metadata(), limited, in.Err())
+		}
+		select {
+		case <-in.Done():
+		default:
+			t.Errorf("call %d is not done", i)
+		}
 	}
 }
 
@@ -785,6 +817,7 @@ func TestBadPeers(t *testing.T) {
 	theirs := frame.NewStreamID(0, 0, 1)
 	callHead := frame.CallPayload{Method: mSum}
 	open := fr(frame.Header{Type: frame.Call, Stream: theirs}, callHead.Append(nil)...)
+	openOne := callOf(mEcho, 0, 1, 0, nil) // nothing is read before the END
 	for _, c := range []struct {
 		name   string
 		send   []byte
@@ -807,6 +840,9 @@ func TestBadPeers(t *testing.T) {
 		{"a slot twice", with(open, fr(frame.Header{Type: frame.Call, Stream: frame.NewStreamID(0, 0, 2)}, callHead.Append(nil)...)), Protocol},
 		{"data without a call", with(fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, 1)), Protocol},
 		{"more data than credit", with(open, bytes.Repeat(fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, append([]byte{0, 0, 64, 0}, make([]byte, 60000)...)...), 1), fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, make([]byte, 65000)...), bytes.Repeat(fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, make([]byte, 65000)...), 200)), Protocol},
+		{"more small messages than credit", with(openOne, bytes.Repeat(fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, make([]byte, 1000)...), 70)), Protocol},
+		{"a huge frame behind a message", with(open, fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, 1), frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs, Length: 1 << 23}.Append(nil)), Protocol},
+		{"another frame behind messages", with(open, bytes.Repeat(fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, 1), 3), fr(frame.Header{Type: frame.Data, Flags: frame.Ack, Stream: theirs})), Protocol},
 		{"a message over the limit", with(open, fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, 0, 0, 0, 0x7f, 1)), Protocol},
 		{"a message longer than it said", with(open, fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, 3, 0, 0, 0, 1), fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, 1, 2, 3)), Protocol},
 		{"a message shorter than it said", with(open, fr(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: theirs}, 9, 0, 0, 0, 1), fr(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: theirs}, 1)), Protocol},
