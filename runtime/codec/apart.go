@@ -124,8 +124,8 @@ func (o Options) UnmarshalApart(b []byte, list []Part, inPlace bool, m Message) 
 		return false
 	}
 	h.Reset()
-	o.parts = &partReader{list: list, inPlace: inPlace}
-	return o.decode(b, h) == nil && o.parts.next == len(list)
+	parts := &partReader{list: list, inPlace: inPlace}
+	return o.decode(b, parts, h) == nil && parts.next == len(list)
 }
 
 // take returns the part that belongs at pos and has n bytes, if there is one.
@@ -170,13 +170,13 @@ func (d *Decoder) part(b []byte, pos int) (v []byte, end int, ok bool) {
 	if end < 0 {
 		return nil, end, false
 	}
-	v, ok = d.options.parts.take(end, n)
+	v, ok = d.parts.take(end, n)
 	return v, end, ok
 }
 
 // ReadBlob is ReadBytes for a blob.
 func (d *Decoder) ReadBlob(b []byte, pos int) ([]byte, int) {
-	if d.options.parts != nil {
+	if d.parts != nil {
 		if v, end, ok := d.part(b, pos); ok {
 			return v, end
 		}
@@ -186,7 +186,7 @@ func (d *Decoder) ReadBlob(b []byte, pos int) ([]byte, int) {
 
 // ReadPresentBlob is ReadPresentBytes for a blob.
 func (d *Decoder) ReadPresentBlob(b []byte, pos int) ([]byte, int) {
-	if d.options.parts != nil {
+	if d.parts != nil {
 		if v, end, ok := d.part(b, pos); ok {
 			return v, end
 		}
@@ -196,7 +196,7 @@ func (d *Decoder) ReadPresentBlob(b []byte, pos int) ([]byte, int) {
 
 // ReadBlobs is ReadBytesList for blobs, one at a time where some stand apart.
 func (d *Decoder) ReadBlobs(tag uint64, b []byte, pos int, list [][]byte) ([][]byte, int) {
-	if d.options.parts == nil {
+	if d.parts == nil {
 		return d.ReadBytesList(tag, b, pos, list)
 	}
 	v, end := d.ReadPresentBlob(b, pos)
@@ -208,14 +208,14 @@ func (d *Decoder) ReadBlobs(tag uint64, b []byte, pos int, list [][]byte) ([][]b
 
 // ReadHolder is ReadMessage for a message that may have blobs.
 func (d *Decoder) ReadHolder(m Fields, b []byte, pos int) int {
-	if d.options.parts == nil {
+	if d.parts == nil {
 		return d.ReadMessage(m, b, pos)
 	}
 	n, start := readVarint(b, pos)
 	if start < 0 {
 		return start
 	}
-	end := d.options.parts.end(b, start, n)
+	end := d.parts.end(b, start, n)
 	if end < 0 {
 		return end
 	}
@@ -233,7 +233,7 @@ func (d *Decoder) ReadHolder(m Fields, b []byte, pos int) int {
 
 // ReadHolders is ReadMessages for messages that may have blobs, one at a time where some stand apart.
 func ReadHolders[M any, P fieldsOf[M]](d *Decoder, tag uint64, b []byte, pos int, list []P) ([]P, int) {
-	if d.options.parts == nil {
+	if d.parts == nil {
 		return ReadMessages(d, tag, b, pos, list)
 	}
 	m := P(New[M](d))

@@ -35,8 +35,6 @@ type Options struct {
 	// Alias lets strings and byte slices of the message point into the input, which must then stay unchanged for
 	// as long as any of them is in use.
 	Alias bool
-
-	parts *partReader // of a message whose blobs stand apart; nil of any other
 }
 
 const (
@@ -47,7 +45,7 @@ const (
 
 // Merge decodes b into m, which is empty, within the default limits. It is what the method Unmarshal of generated messages
 // does when it has emptied them.
-func Merge(b []byte, m Fields) error { return Options{}.decode(b, m) }
+func Merge(b []byte, m Fields) error { return Options{}.decode(b, nil, m) }
 
 // Unmarshal replaces m's content by what b holds, within the bounds of o. What m holds after an error is unspecified.
 // A Message that ipcgen did not generate decodes itself by its own method, within limits of its own.
@@ -57,7 +55,7 @@ func (o Options) Unmarshal(b []byte, m Message) error {
 		return m.Unmarshal(b)
 	}
 	f.Reset()
-	return o.decode(b, f)
+	return o.decode(b, nil, f)
 }
 
 // Fields is the decoding half of a generated message, for generated code and this package.

@@ -20,15 +20,16 @@ type Decoder struct {
 	group    uint64 // the end tag that the present message waits for; 0 if it has a length
 	groupEnd int    // the position behind the end tag that was met
 	options  Options
-	required bool // a message with required fields was met
+	parts    *partReader // of a message whose blobs stand apart; nil of any other
+	required bool        // a message with required fields was met
 	pieces
 
 	path string // from the message that failed last
 	err  *Error
 }
 
-// decode merges b into m, which is empty.
-func (o Options) decode(b []byte, m Fields) error {
+// decode merges b, whose blobs may be parts, into m, which is empty.
+func (o Options) decode(b []byte, parts *partReader, m Fields) error {
 	if o.MaxDepth == 0 {
 		o.MaxDepth = defaultDepth
 	}
@@ -36,7 +37,7 @@ func (o Options) decode(b []byte, m Fields) error {
 		o.MaxMemory = max(defaultMemory, memoryFactor*len(b))
 	}
 	var d Decoder // a literal would be made elsewhere and copied
-	d.input, d.options, d.depth, d.memory, d.ahead = b, o, o.MaxDepth-1, o.MaxMemory, 1
+	d.input, d.options, d.parts, d.depth, d.memory, d.ahead = b, o, parts, o.MaxDepth-1, o.MaxMemory, 1
 	if !o.Alias && wordsAnywhere {
 		d.inWords = shortText
 	}

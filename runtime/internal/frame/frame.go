@@ -129,6 +129,16 @@ func Parse(b []byte, maxFrame uint32) (Header, error) {
 	return h, nil
 }
 
+// Again says whether the header at the front of b, which may be cut short, is h but for its length: then what Parse has
+// said of h is true of it, too, where the length is not over the limit.
+func (h Header) Again(b []byte) (length uint32, again bool) {
+	if len(b) < HeaderSize {
+		return 0, false
+	}
+	first, last := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	return uint32(first >> 32), uint32(first) == uint32(h.Type)|uint32(h.Flags)<<8 && last == uint64(h.Stream)|uint64(h.Arg)<<32
+}
+
 // A StreamID names a stream of a session: slot, the opener's side, generation.
 type StreamID uint32
 

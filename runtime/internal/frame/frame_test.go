@@ -27,6 +27,30 @@ func TestHeaderRoundTrip(t *testing.T) {
 	}
 }
 
+// TestAgain: only the length may differ.
+func TestAgain(t *testing.T) {
+	h := Header{Type: Data, Flags: Msg, Length: 7, Stream: NewStreamID(3, 1, 9)}
+	other := h
+	other.Length = 1 << 31
+	b := other.Append(nil)
+	if length, again := h.Again(b); !again || length != other.Length {
+		t.Errorf("with another length: %d, %v", length, again)
+	}
+	if _, again := h.Again(b[:HeaderSize-1]); again {
+		t.Error("cut short it is a header")
+	}
+	for i := range b {
+		if i >= 4 && i < 8 {
+			continue
+		}
+		b[i] ^= 0x40
+		if _, again := h.Again(b); again {
+			t.Errorf("with another byte %d it is the same", i)
+		}
+		b[i] ^= 0x40
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	stream := NewStreamID(1, 0, 1)
 	raw := func(h Header, at int, v byte) []byte {
@@ -126,6 +150,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if back := h.Append(nil); !bytes.Equal(back, b[:HeaderSize]) {
 			t.Fatalf("header %x came back as %x", b[:HeaderSize], back)
+		}
+		if length, again := h.Again(b); !again || length != h.Length {
+			t.Fatalf("header %x is not %+v again", b[:HeaderSize], h)
 		}
 		if rest, parts, err := ParseParts(b[HeaderSize:]); err == nil {
 			if again := AppendParts(bytes.Clone(rest), parts); !bytes.Equal(again, b[HeaderSize:]) {

@@ -402,8 +402,36 @@ func (s *Session) handleBuffered() error {
 		if err := s.handle(h, payload, false); err != nil {
 			return handleError(h, err)
 		}
+		if h.Type == frame.Data && h.Flags == frame.Msg {
+			s.handleRun(h)
+		}
 	}
 	return nil
+}
+
+// runMost is how many messages of a stream are handled in a row.
+const runMost = aFew - 1
+
+// handleRun handles messages that stand behind one of the same stream and come whole, too, as most of a stream's do. What
+// is out of the ordinary in one of them is left to handle.
+func (s *Session) handleRun(h frame.Header) {
+	st, err := s.lookup(h.Stream)
+	if err != nil || st == nil || st.discard || st.partLeft > 0 {
+		return
+	}
+	for range runMost {
+		length, again := h.Again(s.buf[s.r:s.w])
+		if !again || length > uint32(s.limits.MaxFrame) {
+			return
+		}
+		size := frame.HeaderSize + int(length)
+		if size > min(s.w-s.r, st.avail) {
+			return
+		}
+		st.avail -= size
+		st.push(s.buf[s.r+frame.HeaderSize:s.r+size], size)
+		s.r += size
+	}
 }
 
 // handleError makes of the error of a frame's handling that which ends the session.
