@@ -115,7 +115,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		}
 	}
 	o := m.outgoing(ctx)
-	st := &RawStream{ctx: ctx, e: c.e, m: m, next: m.response, end: end, trailers: o.Trailers, cancel: func() {}}
+	st := &RawStream{ctx: ctx, e: c.e, m: m, next: func(int) Message { return m.response() }, end: end, trailers: o.Trailers, cancel: func() {}}
 	if m.responses != nil {
 		st.next = m.responses()
 	}
@@ -136,7 +136,7 @@ type RawStream struct {
 	ctx      context.Context
 	e        *built
 	m        *Method
-	next     func() Message // makes what comes next
+	next     maker
 	call     *session.Call
 	trailers *frame.Metadata
 	cancel   func()
@@ -152,10 +152,23 @@ func (s *RawStream) CloseSend() { s.call.CloseSend() }
 
 // Receive decodes the next message into m. It returns io.EOF when the call has ended well.
 func (s *RawStream) Receive(m Message) error {
-	err := s.call.Receive(s.ctx, m)
-	if err == nil {
-		return nil
+	if err := s.call.Receive(s.ctx, m); err != nil {
+		return s.ended(err)
 	}
+	return nil
+}
+
+// receiveNew is Receive that makes the message.
+func (s *RawStream) receiveNew() (Message, error) {
+	m, err := s.call.ReceiveNew(s.ctx, s.next)
+	if err != nil {
+		return nil, s.ended(err)
+	}
+	return m, nil
+}
+
+// ended is how the call has ended, when receiving has failed with err.
+func (s *RawStream) ended(err error) error {
 	err = s.public(err)
 	s.finish(&err)
 	return err
@@ -195,14 +208,6 @@ func (s *RawStream) Close() {
 	s.call.Cancel()
 	err := error(&Error{Code: Canceled, Message: "closed by the caller", Method: s.m.path})
 	s.finish(&err)
-}
-
-func (s *RawStream) receiveNew() (Message, error) {
-	m := s.next()
-	if err := s.Receive(m); err != nil {
-		return nil, err
-	}
-	return m, nil
 }
 
 // receiveEnd says how a call ended of which no more messages are expected.

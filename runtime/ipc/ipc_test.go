@@ -10,10 +10,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
+	"weak"
 
 	"go.uber.org/goleak"
 
@@ -282,6 +285,36 @@ func TestLeavingAStreamEndsIt(t *testing.T) {
 			if got := <-impl.notes; !strings.HasPrefix(got, "send: context canceled") {
 				t.Errorf("the handler's send: %q", got)
 			}
+		})
+	}
+}
+
+// TestMessagesAreKeptByThemselves: a message of a stream that the program keeps does not keep what was in others.
+func TestMessagesAreKeptByThemselves(t *testing.T) {
+	for name, caller := range callers(t, &echo{}) {
+		t.Run(name, func(t *testing.T) {
+			const messages = 40
+			var texts []weak.Pointer[byte]
+			var kept *echov1.SayResponse
+			req := &echov1.SayRequest{Text: strings.Repeat("x", 100_000), Times: messages}
+			for res, err := range echov1.NewEchoClient(caller(t)).Repeat(t.Context(), req) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept = res
+				texts = append(texts, weak.Make(unsafe.StringData(res.Text)))
+			}
+			runtime.GC()
+			there := 0
+			for _, p := range texts {
+				if p.Value() != nil {
+					there++
+				}
+			}
+			if there > 2 || len(texts) != messages {
+				t.Errorf("%d of %d texts are still there, but for the one that is kept", there, len(texts))
+			}
+			runtime.KeepAlive(kept)
 		})
 	}
 }

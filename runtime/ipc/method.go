@@ -28,7 +28,7 @@ type Method struct {
 	request  func() Message
 	response func() Message // nil: nothing comes back
 	// Each returns what makes the messages of one stream.
-	requests, responses func() func() Message
+	requests, responses func() maker
 }
 
 // Path is the method's name: "echo.v1.Echo/Say".
@@ -116,21 +116,28 @@ func newMethod(path string, shape Shape, request, response func() Message, optio
 	return m
 }
 
-// Bounds of how many messages of a stream are made at once: one that is kept keeps the others in memory.
+// A maker makes the next message of a stream, which has so many bytes.
+type maker func(size int) Message
+
+// Bounds of how many messages of a stream are made at once: one that is kept keeps the others in memory, and what is in them.
 const (
 	slabMessages = 16
 	slabBytes    = 2 << 10
+	slabContents = 1 << 10 // a message of more bytes than this is made by itself
 )
 
-// inSlabs returns what makes the messages of a stream, several at once where there are many: to make each by itself
-// takes as long as decoding it.
-func inSlabs[T pointer[M], M any]() func() Message {
+// inSlabs returns a maker that makes several at once where there are many: to make each by itself takes as long as decoding
+// it.
+func inSlabs[T pointer[M], M any]() maker {
 	var slab []M
 	n, most := 1, slabMessages
 	if size := int(reflect.TypeFor[M]().Size()); size > slabBytes/slabMessages {
 		most = max(slabBytes/size, 1)
 	}
-	return func() Message {
+	return func(size int) Message {
+		if size > slabContents {
+			return T(new(M))
+		}
 		if len(slab) == 0 {
 			slab = make([]M, n)
 			n = min(2*n, most)
@@ -312,8 +319,7 @@ func (s *ClientStream[Req, Res]) Handle(fn func(context.Context, iter.Seq2[Req, 
 func requests[Req Message](m *Method, in *session.Incoming) iter.Seq2[Req, error] {
 	return func(yield func(Req, error) bool) {
 		for next := m.requests(); ; {
-			req := next()
-			err := in.Receive(req)
+			req, err := in.ReceiveNew(next)
 			if err == io.EOF {
 				return
 			}

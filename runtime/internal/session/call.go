@@ -563,10 +563,23 @@ func (c *Call) CloseSend() { c.closeSend() } // how the call ended, Receive tell
 // Receive decodes the next message into m. It returns io.EOF when the call has ended well, a *Failure when it has
 // not.
 func (c *Call) Receive(ctx context.Context, m codec.Message) error {
-	err := c.receive(ctx, m)
-	if err == nil {
-		return nil
+	if _, err := c.receive(ctx, m, nil); err != nil {
+		return c.ended(ctx, err)
 	}
+	return nil
+}
+
+// ReceiveNew is Receive that decodes into what fresh makes, which is told how many bytes the message has, at least.
+func (c *Call) ReceiveNew(ctx context.Context, fresh func(size int) codec.Message) (codec.Message, error) {
+	m, err := c.receive(ctx, nil, fresh)
+	if err != nil {
+		return nil, c.ended(ctx, err)
+	}
+	return m, nil
+}
+
+// ended is how the call has ended, when receive has failed with err.
+func (c *Call) ended(ctx context.Context, err error) error {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -268,7 +268,7 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 	s.wg.Add(1)
 	go func() {
 		req := in.method.NewRequest()
-		switch err := in.receive(in, req); {
+		switch _, err := in.receive(in, req, nil); {
 		case err == nil:
 			in.serve(req)
 			return
@@ -500,7 +500,23 @@ func (s *Session) handleCancel(h frame.Header) error {
 
 // Receive decodes the caller's next message into m. It returns io.EOF when the caller sends no more.
 func (in *Incoming) Receive(m codec.Message) error {
-	err := in.receive(in, m)
+	if _, err := in.receive(in, m, nil); err != nil {
+		return in.ended(err)
+	}
+	return nil
+}
+
+// ReceiveNew is Receive that decodes into what fresh makes, which is told how many bytes the message has, at least.
+func (in *Incoming) ReceiveNew(fresh func(size int) codec.Message) (codec.Message, error) {
+	m, err := in.receive(in, nil, fresh)
+	if err != nil {
+		return nil, in.ended(err)
+	}
+	return m, nil
+}
+
+// ended is why there are no more messages, when receive has failed with err.
+func (in *Incoming) ended(err error) error {
 	if err != io.EOF {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -81,6 +82,14 @@ type item struct {
 	cost  int    // of the window
 	room  int    // of the session's reservations
 	apart *apart // its blobs, which the queue of the stream has; nil: they are in data
+}
+
+// size is how many bytes the message has, or more where blobs come with it.
+func (it *item) size() int {
+	if it.apart != nil {
+		return math.MaxInt
+	}
+	return len(it.data)
 }
 
 const (
@@ -421,21 +430,25 @@ func (st *stream) fetch(ctx context.Context) error {
 	return nil
 }
 
-// receive decodes the next message into m. It returns io.EOF when none will come.
-func (st *stream) receive(ctx context.Context, m codec.Message) error {
+// receive decodes the next message into m, or where that is nil, into what fresh makes for a message of so many bytes. It
+// returns the message, and io.EOF when none will come.
+func (st *stream) receive(ctx context.Context, m codec.Message, fresh func(size int) codec.Message) (codec.Message, error) {
 	it, err := st.take(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if it == nil {
-		return io.EOF
+		return nil, io.EOF
+	}
+	if m == nil {
+		m = fresh(it.size())
 	}
 	err = st.s.decodeItem(it, m)
 	*it = item{} // else the batch would keep it in memory
 	if err != nil {
-		return fmt.Errorf("decoding a message: %w", err)
+		return nil, fmt.Errorf("decoding a message: %w", err)
 	}
-	return nil
+	return m, nil
 }
 
 // decodeItem decodes a message that has been taken. The mutex is not held.
