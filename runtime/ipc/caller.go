@@ -13,7 +13,7 @@ import (
 // A Caller is what generated clients call through: a *Conn, or what Local returns.
 type Caller interface {
 	// Call does a whole call of one request and at most one response, which is decoded into res. Res is nil for a
-	// oneway method.
+	// oneway method. Errors are *Error, unless a hook made another one of it.
 	Call(ctx context.Context, m *Method, req, res Message) error
 	// Open starts a call of any other shape. Req is nil where requests are streamed.
 	Open(ctx context.Context, m *Method, req Message) (*RawStream, error)
@@ -33,7 +33,7 @@ func WithMetadata(ctx context.Context, md Metadata) context.Context {
 type trailersKey struct{}
 
 // WithTrailers returns a context whose call stores in *trailers what its handler set by SetTrailer. It is for one call
-// at a time; *trailers is set when the call has ended.
+// at a time; *trailers is set when the call has ended, to nil where none came.
 func WithTrailers(ctx context.Context, trailers *Metadata) context.Context {
 	return context.WithValue(ctx, trailersKey{}, trailers)
 }
@@ -67,10 +67,17 @@ func (m *Method) outgoing(ctx context.Context) session.Outgoing {
 			o.Timeout = m.timeout
 		}
 	}
-	if t, ok := ctx.Value(trailersKey{}).(*Metadata); ok {
-		o.Trailers = (*frame.Metadata)(t)
-	}
+	o.Trailers = (*frame.Metadata)(noTrailers(ctx))
 	return o
+}
+
+// noTrailers empties what the trailers of ctx's next call go to, and returns it; nil: they go nowhere.
+func noTrailers(ctx context.Context) *Metadata {
+	t, _ := ctx.Value(trailersKey{}).(*Metadata)
+	if t != nil {
+		*t = nil
+	}
+	return t
 }
 
 // Call is Caller's.
@@ -131,7 +138,8 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 	return st, nil
 }
 
-// A RawStream is a call whose messages are streamed, without their types. Generated clients put the types on.
+// A RawStream is a call whose messages are streamed, without their types. Generated clients put the types on. One goroutine
+// may send while another one receives. Errors are as those of Caller.Call.
 type RawStream struct {
 	ctx      context.Context
 	e        *built

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/session"
@@ -29,7 +30,7 @@ type Endpoint struct {
 	CallHooks    []Hook
 	HandlerHooks []Hook
 	// Connected is called with each new session of a listener, on a goroutine of its own, so that this side can call
-	// before it is called. Nil does nothing.
+	// before it is called. Serve waits until it has returned; what it may wait for itself ends with Conn.Done. Nil does nothing.
 	Connected func(*Conn)
 	// Stderr is that of a program started by an exec: address; nil is this process's.
 	Stderr io.Writer
@@ -85,11 +86,12 @@ func (e *Endpoint) memory(address string, dialed bool) (session.Memory, error) {
 }
 
 // Limits bound what a peer may cost. Zero is the default, which is smaller for peers that are not known to be the same
-// user (in brackets). Both sides keep to the smaller value of each.
+// user (in brackets), and so is less than zero, but for Arena. What is outside the range that PROTOCOL.md, section 3, gives is
+// brought into it. Of the first four, both sides keep to the smaller value; the others are each side's own.
 type Limits struct {
 	MaxMessage int           // bytes of a message: 4 MiB (1 MiB)
 	MaxFrame   int           // bytes of a frame on the wire: 128 KiB (16 KiB)
-	Calls      int           // calls that the peer may have running: 256 (32)
+	Calls      int           // calls of each side that may run at a time: 256 (32)
 	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)
 	Assembly   int           // bytes of messages larger than a frame that a session may hold: 16 MiB (2 MiB)
 	Ring       int           // bytes that may be on their way to the peer in shared memory, rounded up to a power of two: 256 KiB (128 KiB)
@@ -152,21 +154,37 @@ func (e *Endpoint) addressOptions() address.Options {
 	return address.Options{TLS: e.TLS, Stderr: e.Stderr}
 }
 
-type builtKey struct{}
+type connKey struct{}
+
+// A connOf is what handlers' contexts know of their session: the one Conn that everybody gets.
+type connOf struct {
+	e    *built
+	conn atomic.Pointer[Conn]
+}
+
+// of returns the Conn of s, which is made when first asked for: a handler may be before Dial has returned.
+func (o *connOf) of(s *session.Session) *Conn {
+	if c := o.conn.Load(); c != nil {
+		return c
+	}
+	o.conn.CompareAndSwap(nil, &Conn{s: s, e: o.e})
+	return o.conn.Load()
+}
 
 // start makes a session of raw, whose handlers' contexts have the values of parent.
 func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint8) (*Conn, error) {
+	o := &connOf{e: b}
 	s, err := session.Start(ctx, raw, session.Config{Side: side, Limits: b.limits, Methods: b.methods,
-		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, builtKey{}, b), Memory: b.memory})
+		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, connKey{}, o), Memory: b.memory})
 	if err != nil {
 		return nil, sessionError(err)
 	}
-	return &Conn{s: s, e: b}, nil
+	return o.of(s), nil
 }
 
 // Serve listens on address and serves until ctx ends; then it takes no new calls, lets the running ones finish within
-// the grace of Limits, and returns nil. On an address of one peer (stdio, fd, exec) it also returns when that peer is
-// gone.
+// the grace of Limits, after which their contexts end, and returns nil when the handlers, and Connected, have returned. On
+// an address of one peer (stdio, fd, exec) it also returns when that peer is gone.
 func (e *Endpoint) Serve(ctx context.Context, address string) error {
 	l, err := e.Listen(ctx, address)
 	if err != nil {
@@ -228,13 +246,13 @@ func (l *Listener) Serve(ctx context.Context) error {
 	err := l.accept(ctx)
 	l.l.Close()
 	l.wg.Wait()
-	if errors.Is(err, io.EOF) {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, io.EOF):
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.lastErr // the one peer there was
-	}
-	if ctx.Err() != nil {
-		return nil
 	}
 	return err
 }
@@ -349,19 +367,25 @@ type Conn struct {
 	e *built
 }
 
-// ConnOf returns the session by which the call came whose handler has ctx, to call the peer back. It returns nil where
-// ctx is not a handler's.
+// ConnOf returns the session by which the call came whose handler has ctx, to call the peer back: always the same, which is
+// also that of Connected. It returns nil where ctx is not a handler's.
 func ConnOf(ctx context.Context) *Conn {
 	in, ok := session.FromContext(ctx)
 	if !ok {
 		return nil
 	}
-	return &Conn{s: in.Session(), e: in.Value(builtKey{}).(*built)}
+	return connOfCall(in)
+}
+
+func connOfCall(in *session.Incoming) *Conn {
+	return in.Value(connKey{}).(*connOf).of(in.Session())
 }
 
 // A Peer is who is at the other end of a session.
 type Peer struct {
-	Address string // as it can be written to Dial, where the peer has one
+	// Address is where the peer is, for people: as it can be written to Dial where the peer listens or was dialed, but of a
+	// program that was started only its name.
+	Address string
 	// Identified says that the kernel named the peer's process and user; without it PID, UID and GID mean nothing.
 	Identified    bool
 	PID, UID, GID int
@@ -405,7 +429,8 @@ func (c *Conn) Err() error {
 	return nil
 }
 
-// Ping returns when the peer's runtime has answered.
+// Ping returns when the peer's runtime has answered. It fails with the error of ctx, or a *SessionError where the session has
+// ended.
 func (c *Conn) Ping(ctx context.Context) error {
 	if err := c.s.Ping(ctx); err != nil {
 		return fmt.Errorf("ping: %w", sessionError(err))

@@ -46,7 +46,7 @@ func (c Code) String() string {
 }
 
 // An Error is how a call failed. Handlers return one, made by Errorf, to say what the caller sees; callers get one from
-// every call that fails.
+// every call that fails, unless a hook of theirs made another error of it.
 type Error struct {
 	Code Code
 	// Message is for people. A handler's travels to the caller, at most 1 KiB of it.
@@ -54,7 +54,7 @@ type Error struct {
 	// Method is the method that was called: "echo.v1.Echo/Say". It is set by the runtime.
 	Method string
 	// NotExecuted says that the handler has certainly not run, so that the call can be repeated whatever it does.
-	// Where it is false, the handler may have run.
+	// Where it is false, the handler may have run. A handler sets it to say that it did nothing.
 	NotExecuted bool
 	// Remote says that the peer answered so; otherwise the failure was found on this side.
 	Remote bool
@@ -64,7 +64,7 @@ type Error struct {
 
 // Errorf returns an error with a code and a message for the caller. What is wrapped with %w can be found by errors.Is
 // and errors.As on this side; to the caller travel the message and those wrapped errors that are messages of the
-// method's option "errors".
+// method's option "errors". A handler that returns one with OK has failed all the same: its caller sees Unknown.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: err.Error(), causes: []error{err}}
@@ -88,7 +88,8 @@ func (e *Error) Is(target error) bool {
 	return e.Code == DeadlineExceeded && target == context.DeadlineExceeded || e.Code == Canceled && target == context.Canceled
 }
 
-// CodeOf returns the code of an error of a call: OK for nil, Unknown where err holds no *Error.
+// CodeOf returns the code of an error of a call: OK for nil, that of the *Error that err holds, Canceled and DeadlineExceeded
+// for the errors of package context, and Unknown for others.
 func CodeOf(err error) Code {
 	var e *Error
 	switch {

@@ -205,6 +205,23 @@ func TestShapes(t *testing.T) {
 			if _, err := chat.Receive(); err != io.EOF {
 				t.Errorf("Chat's end: %v", err)
 			}
+			if chat, err = client.Chat(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(chat.Send(&echov1.SayRequest{Text: "a"}), chat.Send(&echov1.SayRequest{Text: "b"})); err != nil {
+				t.Fatal(err)
+			}
+			chat.CloseSend()
+			var all []string
+			for res, err := range chat.All() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, res.Text)
+			}
+			if !slices.Equal(all, []string{"re: a", "re: b"}) {
+				t.Errorf("Chat: %q", all)
+			}
 			if err := client.Note(ctx, &echov1.SayRequest{Text: name}); err != nil {
 				t.Error(err)
 			}
@@ -267,6 +284,18 @@ func TestMetadata(t *testing.T) {
 			if ipc.CodeOf(err) != ipc.InvalidArgument {
 				t.Errorf("a bad name: got %v", err)
 			}
+			ended, cancel := context.WithCancel(ipc.WithTrailers(t.Context(), &trailers))
+			cancel()
+			_, err = client.Say(ended, &echov1.SayRequest{})
+			var e *ipc.Error
+			if !errors.As(err, &e) || e.Code != ipc.Canceled || !e.NotExecuted || e.Method != "echo.v1.Echo/Say" || trailers != nil {
+				t.Errorf("after the end of its context: got trailers %v, %+v", trailers, err)
+			}
+			for _, err := range client.Repeat(ended, &echov1.SayRequest{}) {
+				if !errors.As(err, &e) || e.Code != ipc.Canceled || !e.NotExecuted || e.Method != "echo.v1.Echo/Repeat" {
+					t.Errorf("a stream after the end of its context: %+v", err)
+				}
+			}
 		})
 	}
 }
@@ -286,6 +315,37 @@ func TestLeavingAStreamEndsIt(t *testing.T) {
 				t.Errorf("the handler's send: %q", got)
 			}
 		})
+	}
+}
+
+// TestRawStream: whoever has a method, as a hook does, can call it without its types.
+func TestRawStream(t *testing.T) {
+	var chat *ipc.Method
+	e := &ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{func(ctx context.Context, call *ipc.CallInfo) (context.Context, func(error) error, error) {
+		chat = call.Method
+		return ctx, nil, nil
+	}}}
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(&echo{})}, Logger: quiet()}, e)
+	typed, err := echov1.NewEchoClient(conn).Chat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed.Close()
+	if chat.Path() != "echo.v1.Echo/Chat" || chat.Shape() != ipc.BidiShape || ipc.Shape(99).String() != "shape 99" {
+		t.Errorf("got %s, %s, %s", chat.Path(), chat.Shape(), ipc.Shape(99))
+	}
+	raw, err := conn.Open(t.Context(), chat, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	var res echov1.SayResponse
+	if err := errors.Join(raw.Send(&echov1.SayRequest{Text: "x"}), raw.Receive(&res)); err != nil || res.Text != "re: x" {
+		t.Errorf("got %v, %v", &res, err)
+	}
+	raw.CloseSend()
+	if err := raw.Receive(&res); err != io.EOF {
+		t.Errorf("the end: %v", err)
 	}
 }
 
@@ -388,13 +448,28 @@ func (backCaller) Say(ctx context.Context, req *echov1.SayRequest) (*echov1.SayR
 }
 
 func TestBothEndsCall(t *testing.T) {
-	server := &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(backCaller{})}, Logger: quiet()}
+	connected, hooked := make(chan *ipc.Conn, 1), make(chan *ipc.Conn, 10)
+	server := &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(backCaller{})}, Logger: quiet(),
+		Connected: func(c *ipc.Conn) { connected <- c },
+		HandlerHooks: []ipc.Hook{func(ctx context.Context, call *ipc.CallInfo) (context.Context, func(error) error, error) {
+			if !slices.Equal(call.Peer.Services, []string{"echo.v1.Echo"}) || !slices.Equal(ipc.PeerOf(ctx).Services, call.Peer.Services) {
+				t.Errorf("peer of a call: %+v, %+v", call.Peer, ipc.PeerOf(ctx))
+			}
+			hooked <- ipc.ConnOf(ctx)
+			return ctx, nil, nil
+		}}}
 	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), server,
 		&ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(&echo{})}, Logger: quiet()})
 	for range 10 {
 		res, err := echov1.NewEchoClient(conn).Say(t.Context(), &echov1.SayRequest{Text: "x"})
 		if err != nil || res.Text != "back: x" {
 			t.Fatalf("got %v, %v", res, err)
+		}
+	}
+	c := <-connected
+	for range 10 {
+		if got := <-hooked; got != c {
+			t.Fatal("the session of a call is not that of Connected")
 		}
 	}
 	if p := conn.Peer(); !p.Identified || !p.SameUser || !slices.Equal(p.Services, []string{"echo.v1.Echo"}) {

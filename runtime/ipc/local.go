@@ -47,10 +47,20 @@ func (l local) connect(ctx context.Context) (c *Conn, closeBoth func(), err erro
 	}, nil
 }
 
+// unconnected is how a call fails for which there was no session: ctx has ended, or the services cannot be served.
+func unconnected(ctx context.Context, m *Method, err error) error {
+	noTrailers(ctx)
+	code := CodeOf(err)
+	if code == Unknown {
+		code = Internal
+	}
+	return &Error{Code: code, Message: err.Error(), Method: m.path, NotExecuted: true, causes: []error{err}}
+}
+
 func (l local) Call(ctx context.Context, m *Method, req, res Message) error {
 	c, closeBoth, err := l.connect(ctx)
 	if err != nil {
-		return err
+		return unconnected(ctx, m, err)
 	}
 	defer closeBoth()
 	if err := c.Call(ctx, m, req, res); err != nil || m.shape != OnewayShape {
@@ -62,7 +72,7 @@ func (l local) Call(ctx context.Context, m *Method, req, res Message) error {
 func (l local) Open(ctx context.Context, m *Method, req Message) (*RawStream, error) {
 	c, closeBoth, err := l.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, unconnected(ctx, m, err)
 	}
 	st, err := c.Open(ctx, m, req)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"reflect"
@@ -59,7 +60,12 @@ const (
 var shapeNames = [...]string{"unary", "server stream", "client stream", "bidi", "oneway"}
 
 // String returns the shape in words.
-func (s Shape) String() string { return shapeNames[s] }
+func (s Shape) String() string {
+	if int(s) < len(shapeNames) {
+		return shapeNames[s]
+	}
+	return fmt.Sprintf("shape %d", uint8(s))
+}
 
 // A MethodOption is an option of the schema. They are for generated code.
 type MethodOption func(*Method)

@@ -91,13 +91,17 @@ func (b *built) bind(m Binding) *session.Method {
 		sm.Unary = func(in *session.Incoming, req Message) (Message, *session.Failure) {
 			if len(b.hooks.handle) == 0 {
 				res, err := m.unary(in, req)
-				return b.outcome(m.method, res, err)
+				return b.outcome(in, m.method, res, err)
 			}
 			return b.hooked(in, m.method, req, func(ctx context.Context) (Message, error) { return m.unary(ctx, req) })
 		}
 		return sm
 	}
 	sm.Stream = func(in *session.Incoming) (Message, *session.Failure) {
+		if len(b.hooks.handle) == 0 {
+			res, err := m.stream(in, in)
+			return b.outcome(in, m.method, res, err)
+		}
 		return b.hooked(in, m.method, nil, func(ctx context.Context) (Message, error) { return m.stream(ctx, in) })
 	}
 	return sm
@@ -105,21 +109,17 @@ func (b *built) bind(m Binding) *session.Method {
 
 // hooked runs a handler between the hooks.
 func (b *built) hooked(in *session.Incoming, m *Method, req Message, run func(context.Context) (Message, error)) (Message, *session.Failure) {
-	ctx, end, err := runHooks(in, b.hooks.handle, &CallInfo{Method: m, Peer: publicPeer(in.Session().Peer()), Request: req})
+	ctx, end, err := runHooks(in, b.hooks.handle, &CallInfo{Method: m, Peer: connOfCall(in).Peer(), Request: req})
 	if err != nil {
 		b.discard(req) // its handler does not get it
-		return b.outcome(m, nil, end(err))
+		return b.outcome(in, m, nil, end(err))
 	}
 	res, err := run(ctx)
-	if err = end(err); err != nil {
-		in.Session().Drop(res)
-		res = nil
-	}
-	return b.outcome(m, res, err)
+	return b.outcome(in, m, res, end(err))
 }
 
 // outcome makes of what a handler returned what goes to the caller.
-func (b *built) outcome(m *Method, res Message, err error) (Message, *session.Failure) {
+func (b *built) outcome(in *session.Incoming, m *Method, res Message, err error) (Message, *session.Failure) {
 	if err == nil && res == nil {
 		return nil, nil // a shape without a response
 	}
@@ -129,6 +129,7 @@ func (b *built) outcome(m *Method, res Message, err error) (Message, *session.Fa
 	if err == nil {
 		return res, nil
 	}
+	in.Session().Drop(res) // it does not leave
 	f, authored := m.toFailure(err)
 	if !authored || m.shape == OnewayShape {
 		b.logger.Error("ipc handler failed", "method", m.path, "error", err)

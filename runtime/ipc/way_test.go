@@ -44,6 +44,29 @@ func workerEndpoint() *ipc.Endpoint {
 	return &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(worker{})}, Limits: limits, Logger: quiet()}
 }
 
+// TestSilentOnePeer: who serves one peer that says nothing stops when it is told to, as any other does.
+func TestSilentOnePeer(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fds[0])
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := workerEndpoint().Listen(ctx, fmt.Sprintf("fd:%d", fds[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- l.Serve(ctx) }()
+	if n, err := syscall.Read(fds[0], make([]byte, 1)); n != 1 || err != nil { // it shakes hands
+		t.Fatal(n, err)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
 var ways = []way{
 	{"unix", func(t *testing.T, client *ipc.Endpoint) *ipc.Conn {
 		return serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), workerEndpoint(), client)
