@@ -114,8 +114,8 @@ func TestSpecExample(t *testing.T) {
 	hello := []byte("\x0a\x05hello")
 	first, second := NewStreamID(0, 0, 1), NewStreamID(0, 0, 2)
 	want := []specFrame{
-		{Header{Type: Hello}, &HelloPayload{MinVersion: 1, MaxVersion: 1, MaxFrame: 64 << 10, MaxMessage: 4 << 20, MaxSlots: 256,
-			Window: 64 << 10, Session: 0x8877665544332211, Agent: "ipcgen-go"}, nil},
+		{Header{Type: Hello}, &HelloPayload{MinVersion: 1, MaxVersion: 1, MaxFrame: 128 << 10, MaxMessage: 4 << 20, MaxSlots: 256,
+			Window: 128 << 10, Session: 0x8877665544332211, Agent: "ipcgen-go"}, nil},
 		{Header{Type: Hello}, &HelloPayload{MinVersion: 1, MaxVersion: 1, MaxFrame: 16 << 10, MaxMessage: 1 << 20, MaxSlots: 32,
 			Window: 32 << 10, Session: 0x0f0e0d0c0b0a0908, Agent: "other", Services: []ServiceHash{{"echo.v1.Echo", echoHash()}}}, nil},
 		{Header{Type: Call, Flags: Msg | End, Stream: first}, CallPayload{Method: say, Timeout: 5e9, Metadata: Metadata{"lang": "en"}}, hello},

@@ -171,17 +171,19 @@ func (s *Session) readMore(end int) error {
 // agree takes the highest version of both and the smaller of each limit.
 func (s *Session) agree(mine *frame.HelloPayload) error {
 	theirs := s.hello
+	if theirs.Session == mine.Session {
+		return endf(Foreign, "the peer sends back what it gets: it is no ipcgen peer")
+	}
 	version := min(mine.MaxVersion, theirs.MaxVersion)
 	if version < max(mine.MinVersion, theirs.MinVersion) {
 		return s.refuse(endf(Version, "this side (%s) speaks protocol versions %d to %d, the peer (%s) %d to %d: upgrade the older one",
-			mine.Agent, mine.MinVersion, mine.MaxVersion, theirs.Agent, theirs.MinVersion, theirs.MaxVersion))
+			mine.Agent, mine.MinVersion, mine.MaxVersion, safeText([]byte(theirs.Agent)), theirs.MinVersion, theirs.MaxVersion))
 	}
 	if theirs.MaxFrame < minFrame || theirs.MaxMessage < minFrame || theirs.MaxSlots == 0 || theirs.Window < 4*minFrame {
 		return s.refuse(endf(Protocol, "handshake: HELLO with limits below the least: frame %d, message %d, slots %d, window %d",
 			theirs.MaxFrame, theirs.MaxMessage, theirs.MaxSlots, theirs.Window))
 	}
 	s.agreed = agreed{
-		version:    version,
 		maxFrame:   int(min(mine.MaxFrame, theirs.MaxFrame)),
 		maxMessage: int(min(mine.MaxMessage, theirs.MaxMessage)),
 		slots:      int(min(mine.MaxSlots, theirs.MaxSlots)),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
@@ -553,11 +554,11 @@ func (s *Session) handleGoAway(h frame.Header, payload []byte) error {
 	}
 }
 
-// safeText returns what a peer wrote for people, cut to the limit and without what would disturb a terminal.
+// safeText returns what a peer's runtime wrote for people, cut to the limit and without what would disturb a terminal.
 func safeText(b []byte) string {
 	b = b[:min(len(b), frame.MaxGoAwayText)]
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -694,6 +695,20 @@ func (p *scripted) send(h frame.Header, payload ...byte) {
 	if _, err := p.conn.Write(append(h.Append(nil), payload...)); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// TestEcho: what sends back what it gets is no peer.
+func TestEcho(t *testing.T) {
+	a, b := mem.Pair()
+	var wg sync.WaitGroup
+	wg.Go(func() { io.Copy(b, b) })
+	_, err := Start(t.Context(), a, Config{})
+	var e *EndError
+	if !errors.As(err, &e) || e.Reason != Foreign || !strings.Contains(err.Error(), "it is no ipcgen peer") {
+		t.Errorf("got %v", err)
+	}
+	b.Close()
+	wg.Wait()
 }
 
 // TestPingsWaitForTheirOwnAnswer: an answer that was under way says nothing of what was sent since.

@@ -269,3 +269,11 @@ def test_descriptors_that_cannot_carry_a_session(tmp_path: Path) -> None:
                 ipcgen.dial_sync(address)
     os.close(reads)
     os.close(writes)
+
+
+async def test_an_echo_is_no_peer() -> None:
+    with pytest.raises(ipcgen.SessionError, match="it is no ipcgen peer") as caught:
+        await ipcgen.dial("exec:cat")
+    assert caught.value.reason == Reason.FOREIGN
+    with pytest.raises(ipcgen.SessionError, match="it is no ipcgen peer"):
+        ipcgen.dial_sync("exec:cat")

@@ -109,11 +109,14 @@ export class Handshake {
   /** Takes the highest version of both and the smaller of each limit. */
   private agree(): void {
     const { mine, theirs } = this;
+    if (theirs.session === mine.session) {
+      throw new SessionError(Reason.Foreign, "the peer sends back what it gets: it is no ipcgen peer");
+    }
     if (Math.min(mine.maxVersion, theirs.maxVersion) < Math.max(mine.minVersion, theirs.minVersion)) {
       throw new SessionError(
         Reason.Version,
         `this side (${mine.agent}) speaks protocol versions ${mine.minVersion} to ${mine.maxVersion}, ` +
-          `the peer (${theirs.agent}) ${theirs.minVersion} to ${theirs.maxVersion}: upgrade the older one`,
+          `the peer (${safeText(Buffer.from(theirs.agent))}) ${theirs.minVersion} to ${theirs.maxVersion}: upgrade the older one`,
       );
     }
     if (theirs.maxFrame < minFrame || theirs.maxMessage < minFrame || theirs.maxSlots === 0 || theirs.window < 4 * minFrame) {

@@ -3,7 +3,7 @@ import type { MetadataLimit } from "./metadata.js";
 
 /**
  * Limits bound what a peer may cost. What is not set has its default, which is smaller for peers that are not known to
- * be the same user (in brackets). Both sides keep to the smaller value of each. Sizes are in bytes.
+ * be the same user (in brackets). Both sides keep to the smaller value of the first four. Sizes are in bytes.
  */
 export interface Limits {
   /** One message: 4 MiB (1 MiB). */

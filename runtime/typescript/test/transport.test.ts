@@ -189,6 +189,7 @@ test("programs that do not start, end, or speak something else", async () => {
   await assert.rejects(dial("exec:/no/such/program"), /exec:\/no\/such\/program: starting it: .*ENOENT/);
   await assert.rejects(dial(`exec:${process.execPath} ${child} exit 3`), (err: SessionError) => err.reason === Reason.PeerGone && /during the handshake: .* ended: exit status 3/.test(err.message));
   await assert.rejects(dial(`exec:${process.execPath} ${child} garbage`), (err: SessionError) => err.reason === Reason.Foreign && /it began with "this is no session/.test(err.message));
+  await assert.rejects(dial("exec:cat"), (err: SessionError) => err.reason === Reason.Foreign && /it is no ipcgen peer/.test(err.message));
 });
 
 test("inherited descriptors", async () => {

@@ -169,6 +169,8 @@ class Session:
     def _agree(self, theirs: frame.Hello) -> None:
         """Take the highest version of both and the smaller of each limit."""
         mine = self.hello
+        if theirs.session == mine.session:
+            raise SessionError(Reason.FOREIGN, "the peer sends back what it gets: it is no ipcgen peer")
         if min(mine.max_version, theirs.max_version) < max(mine.min_version, theirs.min_version):
             raise self._refused(
                 Reason.VERSION,
