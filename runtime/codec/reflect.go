@@ -15,7 +15,6 @@ import (
 type fieldTag struct {
 	number   int
 	name     string
-	encoding string // "group", "zigzag32" …
 	required bool
 }
 
@@ -25,7 +24,7 @@ func parseTag(tag string) (fieldTag, bool) {
 		return fieldTag{}, false
 	}
 	number, err := strconv.Atoi(parts[1])
-	t := fieldTag{number: number, encoding: parts[0], required: parts[2] == "req"}
+	t := fieldTag{number: number, required: parts[2] == "req"}
 	for _, p := range parts[3:] {
 		if name, ok := strings.CutPrefix(p, "name="); ok {
 			t.name = name

@@ -55,7 +55,7 @@ func (e *Encoder) AppendString(b []byte, tag uint64, s string) []byte {
 	*(*byte)(unsafe.Add(to, 1)) = byte(n)
 	to = unsafe.Add(to, 2)
 	var bits uint64
-	switch {
+	switch { // as in ReadString: too much to be inlined, and too little to be called
 	case n >= 8:
 		// The last word may share bytes with the one before.
 		bits = copyWord(to, from, 0) | copyWord(to, from, n-8)

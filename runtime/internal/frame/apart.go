@@ -28,7 +28,7 @@ func parseApart(b [HeaderSize]byte, maxFrame uint32) (Header, error) {
 	if t == ShmFree {
 		h := Header{Type: t, Arg: binary.LittleEndian.Uint32(b[12:])}
 		if b[1] != 0 || b[2] != 0 || b[3] != 0 || binary.LittleEndian.Uint64(b[4:]) != 0 {
-			return h, fmt.Errorf("%s frame with something in its header that is 0: % x", t, b)
+			return h, fmt.Errorf("%s frame with something in its header that must be 0: % x", t, b)
 		}
 		return h, nil
 	}

@@ -35,7 +35,7 @@ func TestParseApartRefuses(t *testing.T) {
 		{Header{Type: Data, Flags: Apart | Msg | Ack, Stream: stream}, "DATA frame with the flags"},
 		{Header{Type: Credit, Flags: Apart, Stream: stream}, "CREDIT frame with the flags 0x20"},
 		{Header{Type: ShmOffer, Flags: Apart}, "unknown type 0x20"},
-		{Header{Type: ShmFree, Flags: Ack}, "SHM_FREE frame with something in its header that is 0"},
+		{Header{Type: ShmFree, Flags: Ack}, "SHM_FREE frame with something in its header that must be 0"},
 		{Header{Type: ShmFree, Stream: stream}, "SHM_FREE frame with something"},
 		{Header{Type: ShmFree, Length: 1}, "SHM_FREE frame with something"},
 		{Header{Type: Data, Flags: Apart | Msg, Stream: stream, Length: 1 << 20}, "over the limit"},

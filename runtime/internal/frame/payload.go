@@ -15,7 +15,7 @@ const (
 	MaxStatusText = 1024
 	MaxDetails    = 16 << 10 // all details of a STATUS together
 	MaxGoAwayText = 1024
-	MaxName       = 512 // a service's or a message type's full name
+	maxName       = 512 // a service's or a message type's full name
 )
 
 // Metadata is a set of named values. Names are 1 to 255 bytes of lower-case ASCII letters, digits, '-', '_' and '.';
@@ -163,7 +163,7 @@ func ParseHello(b []byte) (*HelloPayload, error) {
 		return nil, fmt.Errorf("agent %q is not UTF-8", p.Agent)
 	}
 	for _, s := range p.Services {
-		if len(s.Name) > MaxName || !utf8.ValidString(s.Name) {
+		if len(s.Name) > maxName || !utf8.ValidString(s.Name) {
 			return nil, fmt.Errorf("service with the name %.40q", s.Name)
 		}
 	}
@@ -228,7 +228,7 @@ func ParseStatus(b []byte, limit MetadataLimit) (p StatusPayload, message []byte
 		if size += len(d.Type) + len(d.Value); size > MaxDetails {
 			return p, nil, fmt.Errorf("error details over the limit of %d bytes", MaxDetails)
 		}
-		if len(d.Type) > MaxName || !utf8.ValidString(d.Type) {
+		if len(d.Type) > maxName || !utf8.ValidString(d.Type) {
 			return p, nil, fmt.Errorf("error detail with the type %.40q", d.Type)
 		}
 		p.Details = append(p.Details, d)

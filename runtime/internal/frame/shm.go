@@ -19,8 +19,8 @@ const (
 	ShmReject Type = 0x22
 )
 
-// MaxShm is how many bytes the payload of such a frame has at most.
-const MaxShm = 1024
+// maxShm is how many bytes the payload of such a frame has at most.
+const maxShm = 1024
 
 var shmNames = [...]string{"SHM_OFFER", "SHM_ACCEPT", "SHM_REJECT", "SHM_FREE"}
 
@@ -51,10 +51,10 @@ func ParseShm(b []byte) (h Header, descriptors int, err error) {
 	switch descriptors = int(b[2]); {
 	case descriptors > most:
 		return h, 0, fmt.Errorf("%s frame with %d descriptors, of which it may have %d", h.Type, descriptors, most)
-	case h.Length > MaxShm, h.Type == ShmAccept && h.Length > 0:
+	case h.Length > maxShm, h.Type == ShmAccept && h.Length > 0:
 		return h, 0, fmt.Errorf("%s frame of %d bytes, over its limit", h.Type, h.Length)
 	case b[1] != 0 || b[3] != 0 || binary.LittleEndian.Uint64(b[8:]) != 0:
-		return h, 0, fmt.Errorf("%s frame with something in its header that is 0: % x", h.Type, b[:HeaderSize])
+		return h, 0, fmt.Errorf("%s frame with something in its header that must be 0: % x", h.Type, b[:HeaderSize])
 	}
 	return h, descriptors, nil
 }

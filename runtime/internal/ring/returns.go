@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// ReturnsSize is how many ranges may have been given back without the other side having looked.
-const ReturnsSize = 512
+// returnsSize is how many ranges may have been given back without the other side having looked.
+const returnsSize = 512
 
 // Where things are in a segment, for sides that lend each other memory (PROTOCOL.md, section 13.6).
 const (
@@ -33,12 +33,12 @@ func NewReturns(mine, theirs []byte) *Returns {
 }
 
 func entry(segment []byte, n uint32) *atomic.Uint32 {
-	return word(segment, int(atFree+4*(n%ReturnsSize)))
+	return word(segment, int(atFree+4*(n%returnsSize)))
 }
 
 // Give gives a range of the other side's back, by where it starts. It says whether there was room for that.
 func (r *Returns) Give(offset uint32) bool {
-	if r.gave-r.theirTaken.Load() >= ReturnsSize {
+	if r.gave-r.theirTaken.Load() >= returnsSize {
 		return false
 	}
 	entry(r.mine, r.gave).Store(offset)
@@ -52,8 +52,8 @@ func (r *Returns) Take() (offset uint32, ok bool, err error) {
 	switch n := r.theirFreed.Load() - r.took; {
 	case n == 0:
 		return 0, false, nil
-	case n > ReturnsSize:
-		return 0, false, fmt.Errorf("%w: it has given back %d ranges at once, of %d that there is room for", ErrBroken, n, ReturnsSize)
+	case n > returnsSize:
+		return 0, false, fmt.Errorf("%w: it has given back %d ranges at once, of %d that there is room for", ErrBroken, n, returnsSize)
 	}
 	offset = entry(r.theirs, r.took).Load()
 	r.took++

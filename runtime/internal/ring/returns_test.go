@@ -27,7 +27,7 @@ func TestReturns(t *testing.T) {
 					for range rng.IntN(200) {
 						offset := rng.Uint32()
 						ok := sides[i].Give(offset)
-						if ok != (len(queues[i]) < ReturnsSize) {
+						if ok != (len(queues[i]) < returnsSize) {
 							t.Fatalf("gave: %v, with %d waiting", ok, len(queues[i]))
 						}
 						if ok {
@@ -86,7 +86,7 @@ func TestReturnsAtOnce(t *testing.T) {
 func TestBrokenReturns(t *testing.T) {
 	a, b := segments(t, memories["heap"], MinSize)
 	r := NewReturns(a, b)
-	for _, v := range []uint32{ReturnsSize + 1, 1 << 31, 1<<32 - 1} {
+	for _, v := range []uint32{returnsSize + 1, 1 << 31, 1<<32 - 1} {
 		word(b, atFreed).Store(v)
 		if _, _, err := r.Take(); !errors.Is(err, ErrBroken) {
 			t.Errorf("%d given back: %v", v, err)

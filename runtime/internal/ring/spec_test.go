@@ -28,7 +28,7 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("0x%03x 4 `tx_wake_at`", atWakeAt),
 		fmt.Sprintf("0x%03x 4 `freed`", atFreed),
 		fmt.Sprintf("0x%03x 4 `taken`", atTaken),
-		fmt.Sprintf("0x%03x %d `free`", atFree, 4*ReturnsSize),
+		fmt.Sprintf("0x%03x %d `free`", atFree, 4*returnsSize),
 		fmt.Sprintf("0x%03x  the ring", HeaderSize),
 	}
 	rows := regexp.MustCompile(`(?m)^\| (0x[0-9a-f]{3,4}) \| ?([0-9]*) \| ([^|:]+(?:: [0-9]+)?)[^|]*\|[^|]*\|[^|]*\|$`).FindAllSubmatch(spec, -1)

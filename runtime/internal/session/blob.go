@@ -546,7 +546,7 @@ func (s *Session) decodeApart(message []byte, alone bool, a *apart, m codec.Mess
 	return s.decoding(true).Unmarshal(whole, m)
 }
 
-// reserve sees to it that what the ranges of a name can be read.
+// reserve sees to it that what a says of ranges can be read.
 func (b *blobs) reserve(a *apart) error {
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()

@@ -713,7 +713,7 @@ func TestBadBlobs(t *testing.T) {
 			l.set(0x280, 513)
 			Release(l.session.NewBlob(100)) // which looks for room
 		}},
-		{"SHM_FREE of a stream", "in its header that is 0", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.ShmFree, Stream: 1 << 16}.Append(nil)) }},
+		{"SHM_FREE of a stream", "in its header that must be 0", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.ShmFree, Stream: 1 << 16}.Append(nil)) }},
 		{"another frame apart", "PING frame with the flags 0x20", size, allSeals, func(l *lender) { l.publish(frame.Header{Type: frame.Ping, Flags: frame.Apart}.Append(nil)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

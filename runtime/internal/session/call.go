@@ -454,7 +454,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 	switch {
 	case h.Arg != CodeOK:
 		failure = &Failure{Code: h.Arg, Text: p.Text, Details: p.Details, Remote: true,
-			NotExecuted: h.Flags&frame.NotExecuted != 0, Trailers: p.Trailers}
+			NotExecuted: h.Flags&frame.NotExecuted != 0}
 	case h.Flags&frame.Msg == 0:
 	case c.unary && c.res != nil && !c.abandoned:
 		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.

@@ -62,7 +62,6 @@ func endf(r Reason, format string, args ...any) *EndError {
 const (
 	CodeOK                uint32 = 0
 	CodeCanceled          uint32 = 1
-	CodeUnknown           uint32 = 2
 	CodeInvalidArgument   uint32 = 3
 	CodeDeadlineExceeded  uint32 = 4
 	CodeResourceExhausted uint32 = 8
@@ -73,10 +72,9 @@ const (
 
 // A Failure is how a call failed.
 type Failure struct {
-	Code     uint32
-	Text     string
-	Details  []frame.Detail
-	Trailers frame.Metadata
+	Code    uint32
+	Text    string
+	Details []frame.Detail
 	// NotExecuted says that the handler has certainly not run.
 	NotExecuted bool
 	// Remote says that the peer said so; otherwise this side found it.

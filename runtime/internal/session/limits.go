@@ -52,7 +52,7 @@ var untrusted = Limits{
 	Handshake: 5 * time.Second, Stall: 10 * time.Second, Grace: 5 * time.Second,
 }
 
-// smallest are the limits that a caller keeps to until the peer's HELLO has come.
+// minFrame is the least that a side may take in one frame, and keeps to until the peer's HELLO has come.
 const minFrame = 4 << 10
 
 // withDefaults returns l with the zero fields filled in and the others brought into their ranges.
@@ -97,7 +97,6 @@ func (l Limits) withDefaults(sameUser bool) Limits {
 
 // agreed is what both sides keep to: the smaller of each limit.
 type agreed struct {
-	version    uint16
 	maxFrame   int
 	maxMessage int
 	slots      int

@@ -398,7 +398,7 @@ func TestBadAgreement(t *testing.T) {
 			good(p)
 			p.Write(frame.AppendShm(nil, frame.ShmAccept, 0, []byte{1}))
 		}},
-		{"a stream", "something in its header that is 0", 1, func(p *rawPeer) {
+		{"a stream", "something in its header that must be 0", 1, func(p *rawPeer) {
 			b := offerOf(0, 0)
 			b[8] = 1
 			p.Write(b)

@@ -93,8 +93,6 @@ func (it *item) size() int {
 }
 
 const (
-	// single is the largest message that is sent in one DATA frame. It is at most a quarter of a window, so that
-	// a receiver that returns credit by half windows never leaves a sender without enough.
 	singleMost = 16 << 10
 	pieceAlone = 64 << 10 // the pieces of larger ones: nobody else is sending
 	pieceTurns = 16 << 10 // several streams take turns
@@ -116,6 +114,8 @@ func (st *stream) init(s *Session, id frame.StreamID) {
 	st.window, st.avail, st.credit = s.agreed.window, s.agreed.window, s.agreed.window
 }
 
+// single is the largest message that is sent in one DATA frame. It is at most a quarter of a window, so that a receiver that
+// returns credit by half windows never leaves a sender without enough.
 func (s *Session) single() int { return min(singleMost, s.agreed.window/4-frame.HeaderSize) }
 
 // expect makes ready for messages to come. Called with the mutex held.

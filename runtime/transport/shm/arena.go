@@ -41,16 +41,16 @@ type Arena struct {
 	there units
 }
 
-// MakeArena makes an arena of size bytes, which is a ValidArena.
+// MakeArena makes an arena of size bytes, which is a validArena.
 func MakeArena(size int) (*Arena, error) {
-	if !ValidArena(size) {
+	if !validArena(size) {
 		return nil, fmt.Errorf("an arena of %d bytes: want a power of two from %d to %d", size, MinArena, MaxArena)
 	}
 	fd, err := create()
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	a := &Arena{fd: fd, spans: newSpans(size / Unit), there: newUnits(size / Unit)}
+	a := &Arena{fd: fd, spans: newSpans(size / unit), there: newUnits(size / unit)}
 	if err := a.fill(size); err != nil {
 		a.Release()
 		return nil, fmt.Errorf("a memfd of %d bytes: %w", size, err)
@@ -82,7 +82,7 @@ func (a *Arena) Take(n int) (offset int, b []byte, ok bool) {
 	if !ok {
 		return 0, nil, false
 	}
-	offset = from * Unit
+	offset = from * unit
 	return offset, a.mem[offset : offset+n : offset+n], true
 }
 
@@ -99,7 +99,7 @@ func offsetIn(mem, b []byte) (offset int, ok bool) {
 }
 
 // Give takes a range back that is not used any more. It says whether the range was out.
-func (a *Arena) Give(offset int) bool { return offset%Unit == 0 && a.spans.give(offset/Unit) }
+func (a *Arena) Give(offset int) bool { return offset%unit == 0 && a.spans.give(offset/unit) }
 
 // There says whether the memory of a range has been Reserved before.
 func (a *Arena) There(offset, n int) bool { return a.there.has(spanOf(offset, n)) }
@@ -141,14 +141,14 @@ func attachArena(fd, most int) (*PeerArena, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > int64(most) || !ValidArena(int(size)) {
+	if size > int64(most) || !validArena(int(size)) {
 		return nil, fmt.Errorf("an arena of %d bytes: want a power of two from %d to %d", size, MinArena, most)
 	}
 	mem, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
-	return &PeerArena{mem: mem, there: newUnits(int(size) / Unit)}, nil
+	return &PeerArena{mem: mem, there: newUnits(int(size) / unit)}, nil
 }
 
 // Size is how many bytes the arena has.
@@ -158,7 +158,7 @@ func (p *PeerArena) Size() int { return len(p.mem) }
 // arena.
 func (p *PeerArena) Range(offset, n uint32) ([]byte, bool) {
 	end := uint64(offset) + uint64(n)
-	if offset%Unit != 0 || end > uint64(len(p.mem)) {
+	if offset%unit != 0 || end > uint64(len(p.mem)) {
 		return nil, false
 	}
 	return p.mem[offset:end:end], true

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Unit is what an arena is given out in, in bytes: a range starts at a multiple of it, and takes as many as it needs.
-const Unit = 4096
+// unit is what an arena is given out in, in bytes: a range starts at a multiple of it, and takes as many as it needs.
+const unit = 4096
 
 // Sizes of arenas, in bytes; they are powers of two.
 const (
@@ -14,8 +14,8 @@ const (
 	MaxArena = 1 << 30
 )
 
-// ValidArena says whether an arena may have n bytes.
-func ValidArena(n int) bool { return n >= MinArena && n <= MaxArena && n&(n-1) == 0 }
+// validArena says whether an arena may have n bytes.
+func validArena(n int) bool { return n >= MinArena && n <= MaxArena && n&(n-1) == 0 }
 
 // A span is a range of units.
 type span struct{ from, n int }
@@ -103,4 +103,4 @@ func (u units) add(s span) {
 }
 
 // spanOf returns the units of n bytes from offset on.
-func spanOf(offset, n int) span { return span{offset / Unit, (n + Unit - 1) / Unit} }
+func spanOf(offset, n int) span { return span{offset / unit, (n + unit - 1) / unit} }
