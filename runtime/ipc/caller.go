@@ -153,7 +153,7 @@ type RawStream struct {
 }
 
 // Send sends a message; it waits while the peer is behind. It returns io.EOF when the peer has ended the call.
-func (s *RawStream) Send(m Message) error { return s.public(s.call.Send(s.ctx, m)) }
+func (s *RawStream) Send(m Message) error { return s.m.public(s.call.Send(s.ctx, m)) }
 
 // CloseSend tells the peer that no more messages come.
 func (s *RawStream) CloseSend() { s.call.CloseSend() }
@@ -177,20 +177,8 @@ func (s *RawStream) receiveNew() (Message, error) {
 
 // ended is how the call has ended, when receiving has failed with err.
 func (s *RawStream) ended(err error) error {
-	err = s.public(err)
+	err = s.m.public(err)
 	s.finish(&err)
-	return err
-}
-
-// public makes the errors of the session those of this package.
-func (s *RawStream) public(err error) error {
-	if err == nil {
-		return nil
-	}
-	var f *session.Failure
-	if errors.As(err, &f) {
-		return s.m.fromFailure(f)
-	}
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ type Endpoint struct {
 	CallHooks    []Hook
 	HandlerHooks []Hook
 	// Connected is called with each new session of a listener, on a goroutine of its own, so that this side can call
-	// before it is called. Serve waits until it has returned; what it may wait for itself ends with Conn.Done. Nil does nothing.
+	// before it is called. It is to return when the session has ended, which Conn.Done tells. Nil does nothing.
 	Connected func(*Conn)
 	// Stderr is that of a program started by an exec: address; nil is this process's.
 	Stderr io.Writer
@@ -145,6 +146,9 @@ func (e *Endpoint) Dial(ctx context.Context, addr string) (*Conn, error) {
 	}
 	c, err := b.start(ctx, context.Background(), raw, 0)
 	if err != nil {
+		if child, ok := raw.(interface{ Kill() }); ok {
+			child.Kill() // a program that was started for nothing
+		}
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	return c, nil
@@ -183,8 +187,9 @@ func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint
 }
 
 // Serve listens on address and serves until ctx ends; then it takes no new calls, lets the running ones finish within
-// the grace of Limits, after which their contexts end, and returns nil when the handlers, and Connected, have returned. On
-// an address of one peer (stdio, fd, exec) it also returns when that peer is gone.
+// the grace of Limits, after which their contexts end, and returns nil when all have returned, and so has Connected. It does
+// not wait for longer than a second for those that go on regardless: it logs which they are. On an address of one peer (stdio,
+// fd, exec) it also returns when that peer is gone, and the handlers have had the same grace.
 func (e *Endpoint) Serve(ctx context.Context, address string) error {
 	l, err := e.Listen(ctx, address)
 	if err != nil {
@@ -206,7 +211,11 @@ func (e *Endpoint) Listen(ctx context.Context, addr string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, mostOfUser: e.Limits.SessionsOfUser, grace: e.Limits.Grace,
+	grace := e.Limits.Grace
+	if grace <= 0 {
+		grace = 5 * time.Second
+	}
+	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, mostOfUser: e.Limits.SessionsOfUser, grace: grace,
 		users: map[int]int{}, shaking: make(chan struct{}, mostShaking)}, nil
 }
 
@@ -295,33 +304,59 @@ func (l *Listener) serve(ctx context.Context, raw transport.Conn) {
 		<-l.shaking
 		return
 	}
-	defer leave()
 	c, err := l.b.start(ctx, context.WithoutCancel(ctx), raw, 1)
 	<-l.shaking
 	if err != nil {
-		if ctx.Err() == nil {
-			l.b.logger.Warn("ipc session did not begin", "peer", raw.Peer().Address, "error", err)
+		leave()
+		level := slog.LevelWarn
+		if ended := (*SessionError)(nil); ctx.Err() != nil || errors.As(err, &ended) && ended.Reason == PeerGone {
+			level = slog.LevelDebug // perhaps another server that looked whether this one lives
 		}
+		l.b.logger.Log(ctx, level, "ipc session did not begin", "peer", raw.Peer().Address, "error", err)
 		l.mu.Lock()
 		l.lastErr = err
 		l.mu.Unlock()
 		return
 	}
+	returned := make(chan struct{}) // all that runs for the session
+	var connected sync.WaitGroup
 	if l.connected != nil {
-		l.wg.Go(func() { l.connected(c) })
+		connected.Go(func() { l.callConnected(c) })
 	}
+	go func() {
+		defer close(returned)
+		defer leave()
+		c.s.Wait()
+		connected.Wait()
+	}()
+	patience := l.grace
 	select {
 	case <-c.Done():
 	case <-ctx.Done():
-		grace := l.grace
-		if grace <= 0 {
-			grace = 5 * time.Second
-		}
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.grace)
 		defer cancel()
 		c.Shutdown(drain)
+		patience = stubborn // they have had their grace
 	}
-	c.s.Wait()
+	select {
+	case <-returned:
+	case <-time.After(patience):
+		l.b.logger.Warn("ipc handlers, or Connected, go on after the end of their session and of their contexts",
+			"peer", raw.Peer().Address, "handlers", c.s.Running())
+	}
+}
+
+// stubborn is how long Serve waits for handlers whose contexts have ended after the grace.
+const stubborn = time.Second
+
+// callConnected calls Connected, whose panic is not the end of everything, as a handler's is not.
+func (l *Listener) callConnected(c *Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.b.logger.Error("ipc Connected panicked", "peer", c.Peer().Address, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	l.connected(c)
 }
 
 // admit counts a new peer, or says why there is no room for it.

@@ -167,6 +167,15 @@ func (m *Method) fromFailure(f *session.Failure) error {
 	return e
 }
 
+// public makes an error of a session one of this package.
+func (m *Method) public(err error) error {
+	var f *session.Failure
+	if errors.As(err, &f) {
+		return m.fromFailure(f)
+	}
+	return err
+}
+
 // toFailure makes of a handler's error what goes to the caller: what was written for it, and nothing else. Authored is
 // false where that is nothing.
 func (m *Method) toFailure(err error) (f *session.Failure, authored bool) {

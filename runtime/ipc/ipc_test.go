@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unsafe"
 	"weak"
 
@@ -318,6 +320,101 @@ func TestLeavingAStreamEndsIt(t *testing.T) {
 	}
 }
 
+// bloated sends a message that is over every default limit.
+type bloated struct{ echov1.UnimplementedEcho }
+
+func (bloated) Repeat(_ context.Context, _ *echov1.SayRequest, send func(*echov1.SayResponse) error) error {
+	return send(&echov1.SayResponse{Text: strings.Repeat("x", 5<<20)})
+}
+
+// TestTooLargeForTheStream: why a message was not sent reaches the caller, though the handler only passes it on.
+func TestTooLargeForTheStream(t *testing.T) {
+	client := echov1.NewEchoClient(ipc.Local(echov1.NewEchoService(bloated{})))
+	for _, err := range client.Repeat(t.Context(), &echov1.SayRequest{}) {
+		if ipc.CodeOf(err) != ipc.ResourceExhausted || !strings.Contains(err.Error(), "message of 5242885 bytes, over the limit") {
+			t.Errorf("got %v", err)
+		}
+	}
+	_, err := client.Say(t.Context(), &echov1.SayRequest{Text: "\xff"})
+	var e *ipc.Error
+	if !errors.As(err, &e) || e.Code != ipc.InvalidArgument || !e.NotExecuted {
+		t.Errorf("a request that cannot be encoded: %v", err)
+	}
+}
+
+// A lockedBuffer is written by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// stubborn is a service whose handlers take no notice of their contexts.
+type stubborn struct {
+	echov1.UnimplementedEcho
+	started chan struct{}
+	release chan struct{}
+}
+
+func (s stubborn) Say(context.Context, *echov1.SayRequest) (*echov1.SayResponse, error) {
+	s.started <- struct{}{}
+	<-s.release
+	return &echov1.SayResponse{}, nil
+}
+
+// TestServeDoesNotWaitForEver: a handler that goes on after the end of its context does not keep Serve, and is named.
+func TestServeDoesNotWaitForEver(t *testing.T) {
+	impl := stubborn{started: make(chan struct{}, 1), release: make(chan struct{})}
+	var log lockedBuffer
+	connected := make(chan struct{})
+	server := &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(impl)}, Limits: ipc.Limits{Grace: time.Millisecond},
+		Logger:    slog.New(slog.NewTextHandler(&log, nil)),
+		Connected: func(*ipc.Conn) { defer close(connected); panic("of Connected") }}
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := server.Listen(ctx, "unix:"+filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(ctx) }()
+	conn, err := (&ipc.Endpoint{Logger: quiet()}).Dial(t.Context(), l.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	said := make(chan error, 1)
+	go func() {
+		_, err := echov1.NewEchoClient(conn).Say(t.Context(), &echov1.SayRequest{})
+		said <- err
+	}()
+	<-impl.started
+	<-connected
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := <-said; ipc.CodeOf(err) != ipc.Unavailable || !strings.Contains(err.Error(), "the time was over in which calls could finish") {
+		t.Errorf("the call: %v", err)
+	}
+	for _, want := range []string{"handlers=[echo.v1.Echo/Say]", `panic="of Connected"`} {
+		if got := log.String(); !strings.Contains(got, want) {
+			t.Errorf("%s is not in the log:\n%s", want, got)
+		}
+	}
+	close(impl.release)
+}
+
 // TestRawStream: whoever has a method, as a hook does, can call it without its types.
 func TestRawStream(t *testing.T) {
 	var chat *ipc.Method
@@ -344,8 +441,15 @@ func TestRawStream(t *testing.T) {
 		t.Errorf("got %v, %v", &res, err)
 	}
 	raw.CloseSend()
+	if err := raw.Send(&echov1.SayRequest{}); ipc.CodeOf(err) != ipc.FailedPrecondition {
+		t.Errorf("sending behind CloseSend: %v", err)
+	}
 	if err := raw.Receive(&res); err != io.EOF {
 		t.Errorf("the end: %v", err)
+	}
+	raw.Close()
+	if err := raw.Receive(&res); err != io.EOF {
+		t.Errorf("the end, after Close: %v", err)
 	}
 }
 
@@ -513,6 +617,18 @@ func TestDialErrors(t *testing.T) {
 	_, err := ipc.Dial(t.Context(), "unix:"+filepath.Join(t.TempDir(), "none"))
 	if err == nil || !strings.Contains(err.Error(), "is the server running?") {
 		t.Errorf("got %v", err)
+	}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "silent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if _, err := ipc.Dial(ctx, "unix:"+l.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a server that says nothing, until the end of a context: %v", err)
+		}
+		cancel()
 	}
 }
 

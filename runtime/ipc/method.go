@@ -252,7 +252,7 @@ func (s *ServerStream[Req, Res]) Handle(fn func(context.Context, Req, func(Res) 
 		if err := receiveOne(in, req); err != nil {
 			return nil, err
 		}
-		return nil, fn(ctx, req.(Req), func(res Res) error { return in.Send(res) })
+		return nil, fn(ctx, req.(Req), func(res Res) error { return s.public(in.Send(res)) })
 	}}
 }
 
@@ -331,7 +331,7 @@ func requests[Req Message](m *Method, in *session.Incoming) iter.Seq2[Req, error
 			}
 			if err != nil {
 				var none Req
-				yield(none, err)
+				yield(none, m.public(err))
 				return
 			}
 			if !yield(req.(Req), nil) {
@@ -363,7 +363,7 @@ func (b *Bidi[Req, Res]) Call(ctx context.Context, c Caller) (*Stream[Req, Res],
 // Handle makes fn the method's handler. It may range over the sequence in one goroutine and send in another.
 func (b *Bidi[Req, Res]) Handle(fn func(context.Context, iter.Seq2[Req, error], func(Res) error) error) Binding {
 	return Binding{method: &b.Method, stream: func(ctx context.Context, in *session.Incoming) (Message, error) {
-		return nil, fn(ctx, requests[Req](&b.Method, in), func(res Res) error { return in.Send(res) })
+		return nil, fn(ctx, requests[Req](&b.Method, in), func(res Res) error { return b.public(in.Send(res)) })
 	}}
 }
 

@@ -246,7 +246,7 @@ func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Me
 	message := len(b)
 	b, err := s.encode(&c.scratch, req, message, min(s.single(), s.agreed.maxFrame+frame.HeaderSize-message))
 	if err != nil {
-		f := unencoded(err)
+		f := unencoded(CodeInvalidArgument, err)
 		f.NotExecuted = true
 		return prepared{}, f
 	}
@@ -507,12 +507,15 @@ func (s *Session) abandon(c *Call, why error) {
 	if c.abandoned {
 		return
 	}
-	c.abandoned, c.closed, c.discard = true, true, true
 	if c.finished {
-		c.drop()
-		s.grant()
-		return
+		if c.arrivals != nil && len(c.items) > 0 {
+			c.abandoned = true
+			c.drop()
+			s.grant()
+		}
+		return // else it has ended by itself, and goes on saying so
 	}
+	c.abandoned, c.closed, c.discard = true, true, true
 	s.owe(&c.stream)
 	c.owesCancel = true
 	c.cancelCode = CodeCanceled
@@ -539,22 +542,27 @@ func (s *Session) sendFailed(c *Call, err error) *Failure {
 	case s.ended != nil:
 		return s.lostCall(c)
 	}
-	return failf(CodeInternal, "%w", err)
+	return failf(CodeInvalidArgument, "%w", err) // it cannot be encoded
 }
 
 // Send sends a message, waiting for credit within ctx. It returns io.EOF when the peer has ended the call: Receive
 // tells how.
 func (c *Call) Send(ctx context.Context, m codec.Message) error {
 	err := c.send(ctx, m, 0)
-	if errors.Is(err, errSendClosed) {
+	if err == nil {
+		return nil
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	switch {
+	case !errors.Is(err, errSendClosed):
+		return c.s.sendFailed(c, err)
+	case c.abandoned:
+		return failf(CodeCanceled, "canceled by the caller")
+	case c.finished:
 		return io.EOF
 	}
-	if err != nil {
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		return c.s.sendFailed(c, err)
-	}
-	return nil
+	return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 }
 
 // CloseSend says that no more messages come from this side.

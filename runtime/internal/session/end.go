@@ -60,14 +60,15 @@ func endf(r Reason, format string, args ...any) *EndError {
 
 // The codes that the session itself gives.
 const (
-	CodeOK                uint32 = 0
-	CodeCanceled          uint32 = 1
-	CodeInvalidArgument   uint32 = 3
-	CodeDeadlineExceeded  uint32 = 4
-	CodeResourceExhausted uint32 = 8
-	CodeUnimplemented     uint32 = 12
-	CodeInternal          uint32 = 13
-	CodeUnavailable       uint32 = 14
+	CodeOK                 uint32 = 0
+	CodeCanceled           uint32 = 1
+	CodeInvalidArgument    uint32 = 3
+	CodeDeadlineExceeded   uint32 = 4
+	CodeResourceExhausted  uint32 = 8
+	CodeFailedPrecondition uint32 = 9
+	CodeUnimplemented      uint32 = 12
+	CodeInternal           uint32 = 13
+	CodeUnavailable        uint32 = 14
 )
 
 // A Failure is how a call failed.

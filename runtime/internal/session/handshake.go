@@ -24,9 +24,6 @@ const agent = "ipcgen-go"
 // handshake sends this side's preface and HELLO and reads the peer's, within ctx and the limit for handshakes.
 func (s *Session) handshake(ctx context.Context) error {
 	deadline := time.Now().Add(s.limits.Handshake)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
 	s.conn.SetReadDeadline(deadline)
 	s.conn.SetWriteDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() {
@@ -158,7 +155,7 @@ func (s *Session) readMore(end int) error {
 		}
 		return endf(NoHandshake, "the peer's HELLO did not come within %v: is it an ipcgen peer?", s.limits.Handshake)
 	case err == io.EOF:
-		return endf(PeerGone, "the peer closed the connection during the handshake")
+		return endf(PeerGone, "the peer closed the connection during the handshake: is it an ipcgen peer?")
 	case errors.Is(err, io.EOF):
 		return endf(PeerGone, "the peer closed the connection during the handshake: %w", err)
 	case err == nil:

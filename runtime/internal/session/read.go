@@ -548,6 +548,9 @@ func (s *Session) handleGoAway(h frame.Header, payload []byte) error {
 		s.refuseQueued()
 		return nil
 	case Closed:
+		if len(payload) > 0 {
+			return endf(PeerGone, "the peer closed the session: %s", safeText(payload))
+		}
 		return endf(PeerGone, "the peer closed the session")
 	default:
 		return endf(Refused, "the peer ended the session (%s): %s", r, safeText(payload))

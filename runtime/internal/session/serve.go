@@ -352,19 +352,19 @@ func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
 		var err error
 		most := min(in.s.single(), in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
 		if a.message, err = in.s.encode(a.scratch, res, answerRoom, most); err != nil {
-			a.message, a.f = nil, unencoded(err)
+			a.message, a.f = nil, unencoded(CodeInternal, err)
 		}
 	}
 	return a
 }
 
-// unencoded is how a call fails whose message cannot be encoded.
-func unencoded(err error) *Failure {
+// unencoded is how a call fails, unless err knows better, whose message cannot be encoded.
+func unencoded(code uint32, err error) *Failure {
 	var f *Failure
 	if errors.As(err, &f) {
 		return f
 	}
-	return failf(CodeInternal, "%w", err)
+	return failf(code, "%w", err)
 }
 
 // respond sends the answer. A message that is too large for the STATUS goes before it. Reading says that this goroutine

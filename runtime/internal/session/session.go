@@ -187,11 +187,26 @@ func (s *Session) Err() *EndError {
 	return s.ended
 }
 
+// Running are the methods of the peer's calls whose handlers run.
+func (s *Session) Running() (paths []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.remote {
+		if in := s.remote[i].in; in != nil && in.started {
+			paths = append(paths, in.method.Path)
+		}
+	}
+	return paths
+}
+
 // Wait returns once the session has ended and its goroutines and handlers have returned.
 func (s *Session) Wait() { s.wg.Wait() }
 
 // Close ends the session now. Calls that run fail on both sides.
-func (s *Session) Close() { s.end(endf(Closed, "this side closed it")) }
+func (s *Session) Close() { s.end(&EndError{Reason: Closed, Err: errClosed}) }
+
+// errClosed says no more than that the session was closed.
+var errClosed = errors.New("this side closed it")
 
 // Drain tells the peer that the session is to end, lets the calls of both sides finish, and ends it; when ctx ends
 // first, the calls that still run fail. It returns an error only in that case.
@@ -222,10 +237,11 @@ func (s *Session) Drain(ctx context.Context) error {
 			err = ctx.Err()
 		}
 	}
-	s.end(endf(Drained, "drained"))
-	if ctx.Err() == nil {
-		return nil // the session ended by itself, and with it the calls
+	if err == nil || ctx.Err() == nil { // or the session ended by itself, and with it the calls
+		s.end(endf(Drained, "drained"))
+		return nil
 	}
+	s.end(endf(Closed, "the time was over in which calls could finish"))
 	return err
 }
 
@@ -285,7 +301,11 @@ func (s *Session) end(e *EndError) {
 	var farewell []byte
 	if !s.writing && s.failed == nil && (e.Reason == Protocol || e.Reason == Closed) {
 		s.collect()
-		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(cutText(e.Err.Error(), frame.MaxGoAwayText)))
+		why := ""
+		if e.Err != errClosed {
+			why = cutText(e.Err.Error(), frame.MaxGoAwayText)
+		}
+		s.appendFrame(frame.Header{Type: frame.GoAway, Arg: uint32(e.Reason)}, []byte(why))
 		farewell = s.out
 	}
 	for i := range s.local {

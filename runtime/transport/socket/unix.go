@@ -106,6 +106,9 @@ func listen(ctx context.Context, scheme, path string) (transport.Listener, error
 		return fail(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute // so that it is found whatever the working directory will be
+	}
 	mine, err := settle(ctx, born, path)
 	if err != nil {
 		l.Close()

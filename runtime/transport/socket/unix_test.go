@@ -202,6 +202,21 @@ func TestOnlyOwnFileIsRemoved(t *testing.T) {
 	}
 }
 
+// TestRelativePath: the file is removed also where the working directory is another one by then.
+func TestRelativePath(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	l, err := socket.ListenUnix(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	l.Close()
+	if _, err := os.Lstat(filepath.Join(dir, "s")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
 // TestServersStartAtOnce: of several processes that want one place at the same moment, one gets it.
 func TestServersStartAtOnce(t *testing.T) {
 	for _, left := range []bool{false, true} {
