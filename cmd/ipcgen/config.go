@@ -25,6 +25,8 @@ type config struct {
 	path  string
 	dir   string // of the file; paths in it are relative to it
 	wrong diag.List
+	// packages read what targets say of packages; they wait for the import paths, which may stand further down.
+	packages []func(importPaths []string)
 }
 
 // readConfig returns the job that a configuration file describes. What is wrong with the file is printed.
@@ -92,10 +94,13 @@ func (c *config) top(j *job, n *yaml.Node) {
 	if len(j.importPaths) == 0 {
 		j.importPaths = []string{cmp.Or(c.dir, ".")}
 	}
+	for _, read := range c.packages {
+		read(j.importPaths)
+	}
 }
 
 func (c *config) target(j *job, n *yaml.Node) {
-	t := target{packages: map[string]string{}}
+	t := target{packages: packages{}}
 	seen := c.mapping(n, map[string]func(*yaml.Node){
 		"lang": func(n *yaml.Node) {
 			var err error
@@ -105,17 +110,29 @@ func (c *config) target(j *job, n *yaml.Node) {
 		},
 		"out": func(n *yaml.Node) { t.out = c.resolve(c.string(n)) },
 		"packages": func(n *yaml.Node) {
-			if n.Kind != yaml.MappingNode {
-				c.wrong.Add(c.at(n), "", "packages is not a mapping of .proto files to import paths")
-				return
-			}
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				t.packages[n.Content[i].Value] = c.string(n.Content[i+1])
-			}
+			c.packages = append(c.packages, func(importPaths []string) { c.readPackages(t, n, importPaths) })
 		},
 	})
 	c.want(n, seen, "lang", "out")
 	j.targets = append(j.targets, t)
+}
+
+// readPackages reads the packages of a target of which the rest is read.
+func (c *config) readPackages(t target, n *yaml.Node, importPaths []string) {
+	if n.Kind != yaml.MappingNode {
+		c.wrong.Add(c.at(n), "", "packages is not a mapping of .proto files to import paths")
+		return
+	}
+	if t.Name != "" && forms[t.Name] == "" {
+		c.wrong.Add(c.at(n), "remove it", "packages means nothing for %s, whose code is found by paths alone", t.Name)
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, place := n.Content[i], n.Content[i+1]
+		if err := t.packages.add(key.Value, c.string(place), importPaths); err != nil {
+			c.wrong.Add(c.at(key), "", "%v", err)
+		}
+	}
 }
 
 // mapping calls for each key of n what reads its value, and returns the keys.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -24,6 +24,10 @@ is what its option go_package says, or what --go-package says of it or a folder 
 module echo_ipc and its types: echo_ipc.py and echo_ipc.pyi. Modules import each other relatively: where there are several
 folders of them, --out is to be in a package.
 
+--go-package and --python-package name files and folders by their paths relative to the import path, as imports do. Each
+must be there, and its language be generated. That this run has nothing to do with it is no error: several runs may share
+one list.
+
 Without a FILE, what to generate is read from ipcgen.yaml in the current directory:
 
    version: 1
@@ -32,7 +36,7 @@ Without a FILE, what to generate is read from ipcgen.yaml in the current directo
    generate:
      - lang: go
        out: internal/api
-       packages: {echo/v1/echo.proto: example.com/project/internal/api/echo/v1}
+       packages: {echo/v1/echo.proto: example.com/project/internal/api/echo/v1}    # as --go-package
 
 Files are written only when they change, all of them or, when anything is wrong, none. A file that ipcgen did not make
 is never overwritten. A generated file whose .proto file is gone is removed.
@@ -57,7 +61,7 @@ func generateCommand(stderr io.Writer) *cli.Command {
 			&cli.StringSliceFlag{Name: "lang", Usage: "generate `LANGUAGE`, one of: " + language.Names() + "; may be repeated (default: go)"},
 			&cli.StringFlag{Name: "out", Usage: "write below `DIR`, which is made if need be"},
 			&cli.StringSliceFlag{Name: "go-package", Usage: "`FILE=IMPORTPATH[;NAME]`: the Go package of a .proto file, in place of its go_package; FOLDER/=IMPORTPATH: each folder below FOLDER is a package below IMPORTPATH; may be repeated"},
-			&cli.StringSliceFlag{Name: "python-package", Usage: "`FILE=PACKAGE`: the Python package that has the code of a .proto file which is generated elsewhere; may be repeated"},
+			&cli.StringSliceFlag{Name: "python-package", Usage: "`FILE=PACKAGE`: the Python package that has the code of a .proto file which is generated elsewhere; FOLDER/=PACKAGE: each folder below FOLDER is a package below PACKAGE; may be repeated"},
 			&cli.StringFlag{Name: "config", Usage: "read what to generate from `FILE` (default: ipcgen.yaml where no FILE is named)"},
 			&cli.BoolFlag{Name: "check", Usage: "write nothing; fail and tell which files are not up to date"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell which files were written and removed"},
@@ -84,7 +88,7 @@ type job struct {
 type target struct {
 	language.Language
 	out      string
-	packages map[string]string
+	packages packages
 }
 
 // jobOf returns what the command line asks for.
@@ -118,34 +122,35 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		packages, err := parsePackages(name+"-package", c.StringSlice(name+"-package"))
+		packages, err := j.parsePackages(name, c.StringSlice(name+"-package"))
 		if err != nil {
 			return nil, err
 		}
 		j.targets = append(j.targets, target{l, c.String("out"), packages})
+	}
+	for _, name := range slices.Sorted(maps.Keys(forms)) {
+		if flag := name + "-package"; c.IsSet(flag) && !slices.Contains(names, name) {
+			return nil, usagef("--%s is given, but --lang %s is not: add it, or leave out --%[1]s", flag, name)
+		}
 	}
 	var err error
 	j.files, err = expand("", c.Args().Slice())
 	return j, err
 }
 
-// forms are what may be written behind a flag that says where a file's code is.
-var forms = map[string]string{
-	"go-package":     "FILE=IMPORTPATH, such as echo/v1/echo.proto=example.com/echo/v1, or FOLDER/=IMPORTPATH",
-	"python-package": "FILE=PACKAGE, such as echo/v1/echo.proto=acme.echo.v1",
-}
-
 // parsePackages reads the flag of a language that says where files' code is.
-func parsePackages(flag string, values []string) (map[string]string, error) {
-	packages := make(map[string]string)
-	for _, f := range values {
-		file, importPath, ok := strings.Cut(f, "=")
-		if !ok || file == "" || importPath == "" {
-			return nil, usagef("--%s %s: write it as %s", flag, f, forms[flag])
+func (j *job) parsePackages(lang string, values []string) (packages, error) {
+	all := make(packages)
+	for _, v := range values {
+		key, place, ok := strings.Cut(v, "=")
+		if !ok || key == "" || place == "" {
+			return nil, usagef("--%s-package %s: write it as %s", lang, v, forms[lang])
 		}
-		packages[file] = importPath
+		if err := all.add(key, place, j.importPaths); err != nil {
+			return nil, usagef("--%s-package %s: %w", lang, v, err)
+		}
 	}
-	return packages, nil
+	return all, nil
 }
 
 // run generates, and writes or checks.
@@ -204,16 +209,8 @@ func (j *job) generate(ctx context.Context, p *progress, schema *idl.Schema) ([]
 
 // exists says whether there is a .proto file of a name in an import path.
 func (j *job) exists(source string) bool {
-	paths := j.importPaths
-	if len(paths) == 0 {
-		paths = []string{"."}
-	}
-	for _, dir := range paths {
-		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(source))); err == nil {
-			return true
-		}
-	}
-	return false
+	_, ok := find(j.importPaths, source)
+	return ok
 }
 
 // report prints everything that is wrong with the input.

@@ -3,6 +3,7 @@ package load
 import (
 	"embed"
 	"io/fs"
+	"slices"
 
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -20,6 +21,9 @@ var builtinNames = []string{
 	"google/protobuf/field_mask.proto", "google/protobuf/source_context.proto", "google/protobuf/struct.proto",
 	"google/protobuf/timestamp.proto", "google/protobuf/type.proto", "google/protobuf/wrappers.proto",
 }
+
+// Builtin returns the names of the files that can be imported without being on disk.
+func Builtin() []string { return slices.Clone(builtinNames) }
 
 //go:embed include
 var include embed.FS
