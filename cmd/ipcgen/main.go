@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "ipcgen: %v\n", err)
 		return exitUsage
-	case ctx.Err() != nil:
+	case errors.Is(err, context.Canceled): // not ctx.Err: that may have ended while another error came about
 		fmt.Fprintln(stderr, "ipcgen: interrupted; nothing was written")
 		return exitInput
 	default:

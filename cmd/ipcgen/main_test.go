@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -39,6 +43,29 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// TestInterrupted wants an interrupted run to say so, and one that failed for another reason to name that.
+func TestInterrupted(t *testing.T) {
+	t.Chdir(t.TempDir())
+	proto := "syntax = \"proto3\";\noption go_package = \"example.com/a\";\nmessage A {}\n"
+	if err := os.WriteFile("a.proto", []byte(proto), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"generate", "--out", "gen", "a.proto"}, "ipcgen: interrupted; nothing was written\n"},
+		{[]string{"generate", "--config", "none.yaml"}, "ipcgen: open none.yaml: " + syscall.ENOENT.Error() + "\n"},
+	} {
+		var stderr strings.Builder
+		if got := run(ctx, append([]string{"ipcgen"}, c.args...), io.Discard, &stderr); got != exitInput || stderr.String() != c.want {
+			t.Errorf("%q ended with %d and said %q, want %d and %q", c.args, got, stderr.String(), exitInput, c.want)
+		}
+	}
 }
 
 func TestMatch(t *testing.T) {
