@@ -10,8 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/ipcgen/ipcgen/idl"
 	"github.com/ipcgen/ipcgen/idl/diag"
@@ -129,6 +132,28 @@ func TestFromDescriptorsMissing(t *testing.T) {
 	_, err = load.FromDescriptors(t.Context(), nil, "c.proto")
 	if err == nil || !strings.Contains(err.Error(), "c.proto: there is no descriptor") {
 		t.Errorf("got %v, want an error that names c.proto", err)
+	}
+}
+
+// TestOptionsOfAnotherType wants what has the number of ipcgen's options but is no message to be left alone: here a
+// number, 2, that is not the length of what stands behind it, which would be oneway: true.
+func TestOptionsOfAnotherType(t *testing.T) {
+	options := new(descriptorpb.MethodOptions)
+	options.ProtoReflect().SetUnknown(append(protowire.AppendVarint(protowire.AppendTag(nil, 50860, protowire.VarintType), 2), 1<<3, 1))
+	fd := &descriptorpb.FileDescriptorProto{
+		Name: proto.String("a.proto"), Syntax: proto.String("proto3"), Dependency: []string{"google/protobuf/empty.proto"},
+		Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("S"), Method: []*descriptorpb.MethodDescriptorProto{{
+			Name: proto.String("M"), InputType: proto.String(".google.protobuf.Empty"), OutputType: proto.String(".google.protobuf.Empty"),
+			Options: options}}}},
+	}
+	empty := protodesc.ToFileDescriptorProto(emptypb.File_google_protobuf_empty_proto)
+	schema, err := load.FromDescriptors(t.Context(), []*descriptorpb.FileDescriptorProto{empty, fd}, "a.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := schema.Files[len(schema.Files)-1].Services
+	if got := services[0].Methods[0].Shape; got != idl.Unary {
+		t.Errorf("the method is %s, want %s", got, idl.Unary)
 	}
 }
 

@@ -79,7 +79,7 @@ func fieldBytes(b []byte, number protowire.Number) []byte {
 			return value
 		}
 		_, _, tagLen := protowire.ConsumeTag(b)
-		if num == number && protowire.Type(typ) >= 0 {
+		if num == number && typ == protowire.BytesType {
 			if v, m := protowire.ConsumeBytes(b[tagLen:]); m >= 0 {
 				value = append(value, v...)
 				if value == nil {
