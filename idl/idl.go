@@ -20,12 +20,10 @@ type Schema struct {
 
 // A File is one .proto file.
 //
-// Its comment is the one at the package statement. What stands at the top of the file, usually a licence, is detached
-// from it.
+// Its comment is the one at the package statement, not what stands at the top of the file, which usually is a licence.
 type File struct {
 	Path     string        // relative to its import root, with slashes: "echo/v1/echo.proto"
 	Pos      diag.Position // of the package statement; without a line where there is none
-	Package  string        // "" where the file declares none
 	Syntax   string        // as written: "proto2", "proto3", or an edition's number such as "2023"
 	Comment  Comment
 	Asked    bool // output is wanted for it; the others are there because they are imported
@@ -50,9 +48,9 @@ type Import struct {
 }
 
 // A Comment is what the author wrote about an element. Lines have no comment markers and no trailing space; one
-// leading space is removed from each. No block starts or ends with an empty line.
+// leading space is removed from each. No block starts or ends with an empty line. Blocks that blank lines separate from
+// the element are not among them.
 type Comment struct {
-	Detached []string // blocks before the leading one, separated from it by blank lines
 	Leading  string
 	Trailing string
 }
@@ -145,7 +143,6 @@ type Enum struct {
 	Comment  Comment
 	Values   []*EnumValue
 
-	Closed     bool // unknown numbers do not belong to it (proto2)
 	Deprecated bool
 }
 
@@ -192,8 +189,6 @@ type Method struct {
 	Request    *Message
 	Response   *Message
 	Deprecated bool
-	// Idempotency is protobuf's own idempotency_level.
-	Idempotency Idempotency
 	// Timeout is the caller's default deadline: the method's option, else the service's. 0 is none.
 	Timeout time.Duration
 	// Errors are the messages that travel as typed errors.
@@ -216,16 +211,6 @@ const (
 	ClientStream
 	Bidi
 	Oneway
-)
-
-// Idempotency is what a method promises about being called again.
-type Idempotency uint8
-
-// The levels of protobuf's MethodOptions.IdempotencyLevel.
-const (
-	IdempotencyUnknown Idempotency = iota
-	NoSideEffects
-	Idempotent
 )
 
 // Presence says how the absence of a field is told from its zero value.

@@ -13,7 +13,7 @@ func TestString(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{Bidi.String(), "bidi"},
 		{Oneway.String(), "oneway"},
-		{NoSideEffects.String(), "no side effects"},
+		{ServerStream.String(), "server stream"},
 		{Required.String(), "required"},
 		{KindSint64.String(), "sint64"},
 		{Kind(0).String(), "idl.Kind(0)"},

@@ -3,10 +3,9 @@ package idl
 import "fmt"
 
 var (
-	shapes      = [...]string{"unary", "server stream", "client stream", "bidi", "oneway"}
-	idempotency = [...]string{"unknown", "no side effects", "idempotent"}
-	presences   = [...]string{"implicit", "explicit", "required"}
-	kinds       = [...]string{
+	shapes    = [...]string{"unary", "server stream", "client stream", "bidi", "oneway"}
+	presences = [...]string{"implicit", "explicit", "required"}
+	kinds     = [...]string{
 		KindDouble: "double", KindFloat: "float", KindInt64: "int64", KindUint64: "uint64", KindInt32: "int32",
 		KindFixed64: "fixed64", KindFixed32: "fixed32", KindBool: "bool", KindString: "string",
 		KindMessage: "message", KindBytes: "bytes", KindUint32: "uint32", KindEnum: "enum",
@@ -16,9 +15,6 @@ var (
 
 // String returns the shape in words: "server stream".
 func (s Shape) String() string { return word(shapes[:], s) }
-
-// String returns the level in words: "no side effects".
-func (i Idempotency) String() string { return word(idempotency[:], i) }
 
 // String returns the presence in a word: "explicit".
 func (p Presence) String() string { return word(presences[:], p) }

@@ -10,13 +10,7 @@ import (
 
 // comment returns the comments at a location.
 func comment(loc protoreflect.SourceLocation) idl.Comment {
-	c := idl.Comment{Leading: tidy(loc.LeadingComments), Trailing: tidy(loc.TrailingComments)}
-	for _, block := range loc.LeadingDetachedComments {
-		if block = tidy(block); block != "" {
-			c.Detached = append(c.Detached, block)
-		}
-	}
-	return c
+	return idl.Comment{Leading: tidy(loc.LeadingComments), Trailing: tidy(loc.TrailingComments)}
 }
 
 // tidy removes the space that stands between marker and text, and empty lines around the block.

@@ -41,7 +41,7 @@ func (c *converter) file(fd protoreflect.FileDescriptor) *idl.File {
 		return f
 	}
 	raw := protoutil.ProtoFromFileDescriptor(fd)
-	f := &idl.File{Path: fd.Path(), Package: string(fd.Package()), Syntax: syntax(raw), GoPackage: raw.GetOptions().GetGoPackage(),
+	f := &idl.File{Path: fd.Path(), Syntax: syntax(raw), GoPackage: raw.GetOptions().GetGoPackage(),
 		Deprecated: raw.GetOptions().GetDeprecated(), Descriptor: serialize(raw)}
 	c.files[f.Path] = f
 	if u := c.units[f.Path]; u != nil {
@@ -146,7 +146,7 @@ func (c *converter) declareEnums(f *idl.File, parent *idl.Message, list protoref
 		ed := list.Get(i)
 		options, _ := ed.Options().(*descriptorpb.EnumOptions)
 		e := &idl.Enum{File: f, Parent: parent, Name: string(ed.Name()), FullName: string(ed.FullName()),
-			Closed: ed.IsClosed(), Deprecated: options.GetDeprecated()}
+			Deprecated: options.GetDeprecated()}
 		e.Pos, e.Comment = c.nameOf(ed)
 		for j := range ed.Values().Len() {
 			vd := ed.Values().Get(j)

@@ -15,7 +15,7 @@ func dump(schema *idl.Schema) string {
 		if strings.HasPrefix(f.Path, "google/protobuf/") || strings.HasPrefix(f.Path, "ipcgen/") {
 			continue
 		}
-		d.line("file %s syntax=%s package=%s go_package=%q asked=%t", f.Path, f.Syntax, f.Package, f.GoPackage, f.Asked)
+		d.line("file %s syntax=%s go_package=%q asked=%t", f.Path, f.Syntax, f.GoPackage, f.Asked)
 		d.comment(f.Comment)
 		for _, imp := range f.Imports {
 			d.line("import %s public=%t", imp.File.Path, imp.Public)
@@ -38,9 +38,6 @@ func (d *dumper) line(format string, args ...any) {
 }
 
 func (d *dumper) comment(c idl.Comment) {
-	for _, block := range c.Detached {
-		d.line("  detached: %q", block)
-	}
 	if c.Leading != "" {
 		d.line("  leading: %q", c.Leading)
 	}
@@ -111,7 +108,7 @@ func (d *dumper) field(f *idl.Field) {
 func (d *dumper) enums(list []*idl.Enum) {
 	for _, e := range list {
 		d.line("enum %s at %d:%d%s", e.FullName, e.Pos.Line, e.Pos.Column,
-			words(map[string]bool{"closed": e.Closed, "deprecated": e.Deprecated}, "closed", "deprecated"))
+			words(map[string]bool{"deprecated": e.Deprecated}, "deprecated"))
 		d.comment(e.Comment)
 		for _, v := range e.Values {
 			d.line("  %s = %d at %d:%d%s", v.FullName, v.Number, v.Pos.Line, v.Pos.Column, words(map[string]bool{"deprecated": v.Deprecated}, "deprecated"))
@@ -138,14 +135,14 @@ func (d *dumper) services(list []*idl.Service) {
 			for _, e := range m.Errors {
 				errors = append(errors, e.FullName)
 			}
-			d.line("  %s %s(%s) %s timeout=%v errors=%v idempotency=%s at %d:%d%s", m.Shape, m.Path, m.Request.FullName, m.Response.FullName,
-				m.Timeout, errors, m.Idempotency, m.Pos.Line, m.Pos.Column, words(map[string]bool{"deprecated": m.Deprecated}, "deprecated"))
+			d.line("  %s %s(%s) %s timeout=%v errors=%v at %d:%d%s", m.Shape, m.Path, m.Request.FullName, m.Response.FullName,
+				m.Timeout, errors, m.Pos.Line, m.Pos.Column, words(map[string]bool{"deprecated": m.Deprecated}, "deprecated"))
 			d.comment(m.Comment)
 		}
 	}
 }
 
-var sourceParts = regexp.MustCompile(` at \d+:\d+|(?m:^ *(detached|leading|trailing): .*\n)`)
+var sourceParts = regexp.MustCompile(` at \d+:\d+|(?m:^ *(leading|trailing): .*\n)`)
 
 // withoutSource removes what a dump says of positions and comments.
 func withoutSource(dump string) string { return sourceParts.ReplaceAllString(dump, "") }

@@ -184,8 +184,7 @@ func (c *converter) method(s *idl.Service, md protoreflect.MethodDescriptor, tim
 	options, _ := md.Options().(*descriptorpb.MethodOptions)
 	m := &idl.Method{Service: s, Name: string(md.Name()), FullName: string(md.FullName()), Path: s.FullName + "/" + string(md.Name()),
 		Request: c.messages[md.Input().FullName()], Response: c.messages[md.Output().FullName()],
-		Deprecated: options.GetDeprecated(), Idempotency: idl.Idempotency(options.GetIdempotencyLevel()),
-		Shape: shapeOf(md.IsStreamingClient(), md.IsStreamingServer()), Timeout: timeout}
+		Deprecated: options.GetDeprecated(), Shape: shapeOf(md.IsStreamingClient(), md.IsStreamingServer()), Timeout: timeout}
 	m.Pos, m.Comment = c.nameOf(md)
 	own := c.options(methodTarget, md, m.Pos)
 	if v, pos, ok := c.get(methodTarget, own, "oneway", md, m.Pos); ok && v.Bool() {
