@@ -53,7 +53,7 @@ func (w *printer) enum(e *idl.Enum) {
 	w.p("return 0, false")
 	w.p("}")
 	w.gap()
-	w.p("// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.")
+	w.p("// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.")
 	w.p("func (%s) EnumDescriptor() ([]byte, []int) { return %s, %s }", name, descriptorName(w.file), intList(w.enumPath(e)))
 }
 

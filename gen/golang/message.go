@@ -103,7 +103,7 @@ func (w *printer) basics(m *message) {
 	w.p("// ProtoMessage marks m as a protobuf message.")
 	w.p("func (*%s) ProtoMessage() {}", m.goName)
 	w.gap()
-	w.p("// Descriptor returns the compressed descriptor of the file, and where m stands in it.")
+	w.p("// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.")
 	w.p("func (*%s) Descriptor() ([]byte, []int) { return %s, %s }", m.goName, descriptorName(w.file), intList(m.path))
 	if m.isError {
 		w.gap()

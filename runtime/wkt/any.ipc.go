@@ -139,7 +139,7 @@ func (m *Any) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Any) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_google_protobuf_any_proto, []int{0} }
 
 func (m *Any) GetTypeUrl() string {

@@ -67,7 +67,7 @@ func (m *Api) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Api) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Api) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{0} }
 
 func (m *Api) GetName() string {
@@ -302,7 +302,7 @@ func (m *Method) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Method) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Method) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{1} }
 
 func (m *Method) GetName() string {
@@ -587,7 +587,7 @@ func (m *Mixin) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Mixin) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Mixin) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{2} }
 
 func (m *Mixin) GetName() string {

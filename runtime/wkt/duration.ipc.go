@@ -92,7 +92,7 @@ func (m *Duration) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Duration) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Duration) Descriptor() ([]byte, []int) { return file_google_protobuf_duration_proto, []int{0} }
 
 func (m *Duration) GetSeconds() int64 {

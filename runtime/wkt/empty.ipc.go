@@ -29,7 +29,7 @@ func (m *Empty) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Empty) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Empty) Descriptor() ([]byte, []int) { return file_google_protobuf_empty_proto, []int{0} }
 
 // Size returns the number of bytes that MarshalAppend appends.

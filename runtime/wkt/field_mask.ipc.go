@@ -224,7 +224,7 @@ func (m *FieldMask) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FieldMask) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FieldMask) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_field_mask_proto, []int{0}
 }

@@ -28,7 +28,7 @@ func (m *SourceContext) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*SourceContext) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SourceContext) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_source_context_proto, []int{0}
 }

@@ -43,7 +43,7 @@ func ParseNullValue(name string) (NullValue, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (NullValue) EnumDescriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{0} }
 
 // `Struct` represents a structured data value, consisting of fields
@@ -70,7 +70,7 @@ func (m *Struct) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Struct) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Struct) Descriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{0} }
 
 func (m *Struct) GetFields() map[string]*Value {
@@ -175,7 +175,7 @@ func (m *Value) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Value) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Value) Descriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{1} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -495,7 +495,7 @@ func (m *ListValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ListValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListValue) Descriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{2} }
 
 func (m *ListValue) GetValues() []*Value {

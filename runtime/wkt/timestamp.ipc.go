@@ -121,7 +121,7 @@ func (m *Timestamp) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Timestamp) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Timestamp) Descriptor() ([]byte, []int) { return file_google_protobuf_timestamp_proto, []int{0} }
 
 func (m *Timestamp) GetSeconds() int64 {

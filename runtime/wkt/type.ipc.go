@@ -50,7 +50,7 @@ func ParseSyntax(name string) (Syntax, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Syntax) EnumDescriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{0} }
 
 // A protocol buffer message type.
@@ -82,7 +82,7 @@ func (m *Type) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Type) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Type) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{0} }
 
 func (m *Type) GetName() string {
@@ -323,7 +323,7 @@ func (m *Field) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Field) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Field) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{1} }
 
 func (m *Field) GetKind() Field_Kind {
@@ -696,7 +696,7 @@ func ParseField_Kind(name string) (Field_Kind, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Field_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_type_proto, []int{1, 0}
 }
@@ -746,7 +746,7 @@ func ParseField_Cardinality(name string) (Field_Cardinality, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Field_Cardinality) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_type_proto, []int{1, 1}
 }
@@ -778,7 +778,7 @@ func (m *Enum) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Enum) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Enum) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{2} }
 
 func (m *Enum) GetName() string {
@@ -982,7 +982,7 @@ func (m *EnumValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumValue) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{3} }
 
 func (m *EnumValue) GetName() string {
@@ -1130,7 +1130,7 @@ func (m *Option) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Option) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Option) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{4} }
 
 func (m *Option) GetName() string {

@@ -29,7 +29,7 @@ func (m *DoubleValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DoubleValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DoubleValue) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{0}
 }
@@ -132,7 +132,7 @@ func (m *FloatValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FloatValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FloatValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{1} }
 
 func (m *FloatValue) GetValue() float32 {
@@ -233,7 +233,7 @@ func (m *Int64Value) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Int64Value) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Int64Value) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{2} }
 
 func (m *Int64Value) GetValue() int64 {
@@ -335,7 +335,7 @@ func (m *UInt64Value) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UInt64Value) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UInt64Value) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{3}
 }
@@ -438,7 +438,7 @@ func (m *Int32Value) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Int32Value) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Int32Value) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{4} }
 
 func (m *Int32Value) GetValue() int32 {
@@ -540,7 +540,7 @@ func (m *UInt32Value) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UInt32Value) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UInt32Value) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{5}
 }
@@ -644,7 +644,7 @@ func (m *BoolValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*BoolValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*BoolValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{6} }
 
 func (m *BoolValue) GetValue() bool {
@@ -746,7 +746,7 @@ func (m *StringValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*StringValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*StringValue) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{7}
 }
@@ -849,7 +849,7 @@ func (m *BytesValue) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*BytesValue) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*BytesValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{8} }
 
 func (m *BytesValue) GetValue() []byte {

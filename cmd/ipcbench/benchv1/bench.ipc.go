@@ -30,7 +30,7 @@ func (m *Data) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Data) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Data) Descriptor() ([]byte, []int) { return file_bench_proto, []int{0} }
 
 func (m *Data) GetData() []byte {
@@ -129,7 +129,7 @@ func (m *AwaitNotesRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*AwaitNotesRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*AwaitNotesRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{1} }
 
 func (m *AwaitNotesRequest) GetTotal() uint64 {
@@ -225,7 +225,7 @@ func (m *AwaitNotesResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*AwaitNotesResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*AwaitNotesResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{2} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -307,7 +307,7 @@ func (m *DownloadRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DownloadRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DownloadRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{3} }
 
 func (m *DownloadRequest) GetBytes() uint32 {
@@ -422,7 +422,7 @@ func (m *UploadResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UploadResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UploadResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{4} }
 
 func (m *UploadResponse) GetCount() uint64 {
@@ -521,7 +521,7 @@ func (m *ListenRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ListenRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListenRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{5} }
 
 func (m *ListenRequest) GetAddress() string {
@@ -636,7 +636,7 @@ func (m *ListenResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ListenResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListenResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{6} }
 
 func (m *ListenResponse) GetAddress() string {
@@ -736,7 +736,7 @@ func (m *PingPongRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*PingPongRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*PingPongRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{7} }
 
 func (m *PingPongRequest) GetPath() string {
@@ -865,7 +865,7 @@ func (m *PingPongResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*PingPongResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*PingPongResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{8} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -944,7 +944,7 @@ func (m *UsageRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UsageRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UsageRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{9} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -1025,7 +1025,7 @@ func (m *UsageResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UsageResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UsageResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{10} }
 
 func (m *UsageResponse) GetProcessorTime() *wkt.Duration {

@@ -30,7 +30,7 @@ func (m *GreetRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*GreetRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GreetRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{0} }
 
 func (m *GreetRequest) GetName() string {
@@ -128,7 +128,7 @@ func (m *GreetResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*GreetResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GreetResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{1} }
 
 func (m *GreetResponse) GetText() string {
@@ -226,7 +226,7 @@ func (m *NameTooLong) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NameTooLong) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NameTooLong) Descriptor() ([]byte, []int) { return file_hello_proto, []int{2} }
 
 // Error returns m as text: a method may fail with it.
@@ -328,7 +328,7 @@ func (m *CountdownRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CountdownRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CountdownRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{3} }
 
 func (m *CountdownRequest) GetFrom() uint32 {
@@ -427,7 +427,7 @@ func (m *CountdownResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CountdownResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CountdownResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{4} }
 
 func (m *CountdownResponse) GetNumber() uint32 {
@@ -526,7 +526,7 @@ func (m *ChatRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ChatRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ChatRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{5} }
 
 func (m *ChatRequest) GetLine() string {
@@ -624,7 +624,7 @@ func (m *ChatResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ChatResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ChatResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{6} }
 
 func (m *ChatResponse) GetLine() string {
@@ -722,7 +722,7 @@ func (m *WaveRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*WaveRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*WaveRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{7} }
 
 func (m *WaveRequest) GetName() string {

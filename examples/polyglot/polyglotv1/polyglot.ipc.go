@@ -32,7 +32,7 @@ func (m *Sample) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Sample) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Sample) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{0} }
 
 func (m *Sample) GetSensor() string {
@@ -146,7 +146,7 @@ func (m *Summary) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Summary) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Summary) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{1} }
 
 func (m *Summary) GetRows() []*Summary_Row {
@@ -256,7 +256,7 @@ func (m *Summary_Row) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Summary_Row) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Summary_Row) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{1, 0} }
 
 func (m *Summary_Row) GetSensor() string {
@@ -435,7 +435,7 @@ func (m *Line) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Line) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Line) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{2} }
 
 func (m *Line) GetText() string {
@@ -533,7 +533,7 @@ func (m *DescribeRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DescribeRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DescribeRequest) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{3} }
 
 func (m *DescribeRequest) GetSensor() string {
@@ -634,7 +634,7 @@ func (m *Sensor) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Sensor) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Sensor) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{4} }
 
 func (m *Sensor) GetPlace() string {
@@ -764,7 +764,7 @@ func (m *UnknownSensor) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UnknownSensor) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UnknownSensor) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{5} }
 
 // Error returns m as text: a method may fail with it.
@@ -865,7 +865,7 @@ func (m *LogRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*LogRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*LogRequest) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{6} }
 
 func (m *LogRequest) GetText() string {

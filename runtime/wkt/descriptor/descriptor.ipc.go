@@ -108,7 +108,7 @@ func ParseEdition(name string) (Edition, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Edition) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{0}
 }
@@ -130,7 +130,7 @@ func (m *FileDescriptorSet) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FileDescriptorSet) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FileDescriptorSet) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{0}
 }
@@ -280,7 +280,7 @@ func (m *FileDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FileDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FileDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{1}
 }
@@ -685,7 +685,7 @@ func (m *DescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2}
 }
@@ -1038,7 +1038,7 @@ func (m *DescriptorProto_ExtensionRange) String() string { return codec.Format(m
 // ProtoMessage marks m as a protobuf message.
 func (*DescriptorProto_ExtensionRange) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DescriptorProto_ExtensionRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2, 0}
 }
@@ -1198,7 +1198,7 @@ func (m *DescriptorProto_ReservedRange) String() string { return codec.Format(m)
 // ProtoMessage marks m as a protobuf message.
 func (*DescriptorProto_ReservedRange) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DescriptorProto_ReservedRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2, 1}
 }
@@ -1329,7 +1329,7 @@ func (m *ExtensionRangeOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ExtensionRangeOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ExtensionRangeOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{3}
 }
@@ -1535,7 +1535,7 @@ func ParseExtensionRangeOptions_VerificationState(name string) (ExtensionRangeOp
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (ExtensionRangeOptions_VerificationState) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{3, 0}
 }
@@ -1571,7 +1571,7 @@ func (m *ExtensionRangeOptions_Declaration) String() string { return codec.Forma
 // ProtoMessage marks m as a protobuf message.
 func (*ExtensionRangeOptions_Declaration) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ExtensionRangeOptions_Declaration) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{3, 0}
 }
@@ -1795,7 +1795,7 @@ func (m *FieldDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FieldDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FieldDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{4}
 }
@@ -2203,7 +2203,7 @@ func ParseFieldDescriptorProto_Type(name string) (FieldDescriptorProto_Type, boo
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldDescriptorProto_Type) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{4, 0}
 }
@@ -2248,7 +2248,7 @@ func ParseFieldDescriptorProto_Label(name string) (FieldDescriptorProto_Label, b
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldDescriptorProto_Label) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{4, 1}
 }
@@ -2270,7 +2270,7 @@ func (m *OneofDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*OneofDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*OneofDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{5}
 }
@@ -2418,7 +2418,7 @@ func (m *EnumDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{6}
 }
@@ -2635,7 +2635,7 @@ func (m *EnumDescriptorProto_EnumReservedRange) String() string { return codec.F
 // ProtoMessage marks m as a protobuf message.
 func (*EnumDescriptorProto_EnumReservedRange) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumDescriptorProto_EnumReservedRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{6, 0}
 }
@@ -2757,7 +2757,7 @@ func (m *EnumValueDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumValueDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumValueDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{7}
 }
@@ -2916,7 +2916,7 @@ func (m *ServiceDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ServiceDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServiceDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{8}
 }
@@ -3092,7 +3092,7 @@ func (m *MethodDescriptorProto) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*MethodDescriptorProto) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*MethodDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{9}
 }
@@ -3393,7 +3393,7 @@ func (m *FileOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FileOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FileOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{10}
 }
@@ -3906,7 +3906,7 @@ func ParseFileOptions_OptimizeMode(name string) (FileOptions_OptimizeMode, bool)
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FileOptions_OptimizeMode) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{10, 0}
 }
@@ -3998,7 +3998,7 @@ func (m *MessageOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*MessageOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*MessageOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{11}
 }
@@ -4309,7 +4309,7 @@ func (m *FieldOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FieldOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FieldOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12}
 }
@@ -4715,7 +4715,7 @@ func ParseFieldOptions_CType(name string) (FieldOptions_CType, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldOptions_CType) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 0}
 }
@@ -4759,7 +4759,7 @@ func ParseFieldOptions_JSType(name string) (FieldOptions_JSType, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldOptions_JSType) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 1}
 }
@@ -4802,7 +4802,7 @@ func ParseFieldOptions_OptionRetention(name string) (FieldOptions_OptionRetentio
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldOptions_OptionRetention) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 2}
 }
@@ -4881,7 +4881,7 @@ func ParseFieldOptions_OptionTargetType(name string) (FieldOptions_OptionTargetT
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FieldOptions_OptionTargetType) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 3}
 }
@@ -4903,7 +4903,7 @@ func (m *FieldOptions_EditionDefault) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FieldOptions_EditionDefault) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FieldOptions_EditionDefault) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 0}
 }
@@ -5036,7 +5036,7 @@ func (m *FieldOptions_FeatureSupport) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FieldOptions_FeatureSupport) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FieldOptions_FeatureSupport) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 1}
 }
@@ -5195,7 +5195,7 @@ func (m *OneofOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*OneofOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*OneofOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{13}
 }
@@ -5364,7 +5364,7 @@ func (m *EnumOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{14}
 }
@@ -5582,7 +5582,7 @@ func (m *EnumValueOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumValueOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumValueOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{15}
 }
@@ -5797,7 +5797,7 @@ func (m *ServiceOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ServiceOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServiceOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{16}
 }
@@ -5973,7 +5973,7 @@ func (m *MethodOptions) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*MethodOptions) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*MethodOptions) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{17}
 }
@@ -6180,7 +6180,7 @@ func ParseMethodOptions_IdempotencyLevel(name string) (MethodOptions_Idempotency
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (MethodOptions_IdempotencyLevel) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{17, 0}
 }
@@ -6214,7 +6214,7 @@ func (m *UninterpretedOption) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UninterpretedOption) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UninterpretedOption) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{18}
 }
@@ -6450,7 +6450,7 @@ func (m *UninterpretedOption_NamePart) String() string { return codec.Format(m) 
 // ProtoMessage marks m as a protobuf message.
 func (*UninterpretedOption_NamePart) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UninterpretedOption_NamePart) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{18, 0}
 }
@@ -6598,7 +6598,7 @@ func (m *FeatureSet) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FeatureSet) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FeatureSet) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19}
 }
@@ -6818,7 +6818,7 @@ func ParseFeatureSet_FieldPresence(name string) (FeatureSet_FieldPresence, bool)
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_FieldPresence) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 0}
 }
@@ -6859,7 +6859,7 @@ func ParseFeatureSet_EnumType(name string) (FeatureSet_EnumType, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_EnumType) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 1}
 }
@@ -6900,7 +6900,7 @@ func ParseFeatureSet_RepeatedFieldEncoding(name string) (FeatureSet_RepeatedFiel
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_RepeatedFieldEncoding) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 2}
 }
@@ -6941,7 +6941,7 @@ func ParseFeatureSet_Utf8Validation(name string) (FeatureSet_Utf8Validation, boo
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_Utf8Validation) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 3}
 }
@@ -6982,7 +6982,7 @@ func ParseFeatureSet_MessageEncoding(name string) (FeatureSet_MessageEncoding, b
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_MessageEncoding) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 4}
 }
@@ -7023,7 +7023,7 @@ func ParseFeatureSet_JsonFormat(name string) (FeatureSet_JsonFormat, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (FeatureSet_JsonFormat) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{19, 5}
 }
@@ -7053,7 +7053,7 @@ func (m *FeatureSetDefaults) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FeatureSetDefaults) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FeatureSetDefaults) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{20}
 }
@@ -7205,7 +7205,7 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) String() string { return c
 // ProtoMessage marks m as a protobuf message.
 func (*FeatureSetDefaults_FeatureSetEditionDefault) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FeatureSetDefaults_FeatureSetEditionDefault) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{20, 0}
 }
@@ -7400,7 +7400,7 @@ func (m *SourceCodeInfo) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*SourceCodeInfo) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SourceCodeInfo) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{21}
 }
@@ -7597,7 +7597,7 @@ func (m *SourceCodeInfo_Location) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*SourceCodeInfo_Location) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SourceCodeInfo_Location) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{21, 0}
 }
@@ -7780,7 +7780,7 @@ func (m *GeneratedCodeInfo) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*GeneratedCodeInfo) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GeneratedCodeInfo) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{22}
 }
@@ -7899,7 +7899,7 @@ func (m *GeneratedCodeInfo_Annotation) String() string { return codec.Format(m) 
 // ProtoMessage marks m as a protobuf message.
 func (*GeneratedCodeInfo_Annotation) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GeneratedCodeInfo_Annotation) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{22, 0}
 }
@@ -8098,7 +8098,7 @@ func ParseGeneratedCodeInfo_Annotation_Semantic(name string) (GeneratedCodeInfo_
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (GeneratedCodeInfo_Annotation_Semantic) EnumDescriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{22, 0, 0}
 }

@@ -33,7 +33,7 @@ func (m *Small) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Small) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Small) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{0} }
 
 func (m *Small) GetName() string {
@@ -213,7 +213,7 @@ func (m *Batch) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Batch) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Batch) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{1} }
 
 func (m *Batch) GetItems() []*Item {
@@ -322,7 +322,7 @@ func (m *Item) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Item) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Item) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{2} }
 
 func (m *Item) GetId() uint64 {
@@ -499,7 +499,7 @@ func (m *Point) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Point) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Point) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{3} }
 
 func (m *Point) GetX() float64 {
@@ -631,7 +631,7 @@ func (m *Deep) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Deep) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Deep) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{4} }
 
 func (m *Deep) GetLevel() int32 {
@@ -768,7 +768,7 @@ func (m *Varints) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Varints) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Varints) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{5} }
 
 func (m *Varints) GetValues() []uint64 {
@@ -869,7 +869,7 @@ func (m *Doubles) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Doubles) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Doubles) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{6} }
 
 func (m *Doubles) GetValues() []float64 {
@@ -970,7 +970,7 @@ func (m *Blob) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Blob) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Blob) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{7} }
 
 func (m *Blob) GetData() []byte {

@@ -47,7 +47,7 @@ func ParseColors(name string) (Colors, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Colors) EnumDescriptor() ([]byte, []int) { return file_hostile_hostile_proto, []int{0} }
 
 // A message */ whose comment would like to end early.
@@ -84,7 +84,7 @@ func (m *Hostile) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Hostile) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Hostile) Descriptor() ([]byte, []int) { return file_hostile_hostile_proto, []int{0} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.

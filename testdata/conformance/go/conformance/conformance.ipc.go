@@ -57,7 +57,7 @@ func ParseWireFormat(name string) (WireFormat, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (WireFormat) EnumDescriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{0}
 }
@@ -122,7 +122,7 @@ func ParseTestCategory(name string) (TestCategory, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestCategory) EnumDescriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{1}
 }
@@ -149,7 +149,7 @@ func (m *TestStatus) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestStatus) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestStatus) Descriptor() ([]byte, []int) { return file_conformance_conformance_proto, []int{0} }
 
 func (m *TestStatus) GetName() string {
@@ -281,7 +281,7 @@ func (m *FailureSet) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*FailureSet) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FailureSet) Descriptor() ([]byte, []int) { return file_conformance_conformance_proto, []int{1} }
 
 func (m *FailureSet) GetTest() []*TestStatus {
@@ -411,7 +411,7 @@ func (m *ConformanceRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ConformanceRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ConformanceRequest) Descriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{2}
 }
@@ -737,7 +737,7 @@ func (m *ConformanceResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ConformanceResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ConformanceResponse) Descriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{3}
 }
@@ -1148,7 +1148,7 @@ func (m *JspbEncodingConfig) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*JspbEncodingConfig) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*JspbEncodingConfig) Descriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{4}
 }

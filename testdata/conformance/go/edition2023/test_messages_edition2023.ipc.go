@@ -49,7 +49,7 @@ func ParseForeignEnumEdition2023(name string) (ForeignEnumEdition2023, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (ForeignEnumEdition2023) EnumDescriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{0}
 }
@@ -70,7 +70,7 @@ func (m *ComplexMessage) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ComplexMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ComplexMessage) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{0}
 }
@@ -269,7 +269,7 @@ func (m *TestAllTypesEdition2023) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesEdition2023) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesEdition2023) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1}
 }
@@ -2445,7 +2445,7 @@ func ParseTestAllTypesEdition2023_NestedEnum(name string) (TestAllTypesEdition20
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestAllTypesEdition2023_NestedEnum) EnumDescriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1, 0}
 }
@@ -2467,7 +2467,7 @@ func (m *TestAllTypesEdition2023_NestedMessage) String() string { return codec.F
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesEdition2023_NestedMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesEdition2023_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1, 0}
 }
@@ -2592,7 +2592,7 @@ func (m *TestAllTypesEdition2023_GroupLikeType) String() string { return codec.F
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesEdition2023_GroupLikeType) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesEdition2023_GroupLikeType) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1, 20}
 }
@@ -2712,7 +2712,7 @@ func (m *ForeignMessageEdition2023) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ForeignMessageEdition2023) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ForeignMessageEdition2023) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{2}
 }
@@ -2814,7 +2814,7 @@ func (m *GroupLikeType) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*GroupLikeType) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GroupLikeType) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{3}
 }

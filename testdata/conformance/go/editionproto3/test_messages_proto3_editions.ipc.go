@@ -50,7 +50,7 @@ func ParseForeignEnum(name string) (ForeignEnum, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (ForeignEnum) EnumDescriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{0}
 }
@@ -227,7 +227,7 @@ func (m *TestAllTypesProto3) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto3) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto3) Descriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{0}
 }
@@ -3398,7 +3398,7 @@ func ParseTestAllTypesProto3_NestedEnum(name string) (TestAllTypesProto3_NestedE
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestAllTypesProto3_NestedEnum) EnumDescriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{0, 0}
 }
@@ -3448,7 +3448,7 @@ func ParseTestAllTypesProto3_AliasedEnum(name string) (TestAllTypesProto3_Aliase
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestAllTypesProto3_AliasedEnum) EnumDescriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{0, 1}
 }
@@ -3470,7 +3470,7 @@ func (m *TestAllTypesProto3_NestedMessage) String() string { return codec.Format
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto3_NestedMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto3_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{0, 0}
 }
@@ -3593,7 +3593,7 @@ func (m *ForeignMessage) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ForeignMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ForeignMessage) Descriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{1}
 }
@@ -3692,7 +3692,7 @@ func (m *NullHypothesisProto3) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NullHypothesisProto3) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NullHypothesisProto3) Descriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{2}
 }
@@ -3773,7 +3773,7 @@ func (m *EnumOnlyProto3) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumOnlyProto3) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumOnlyProto3) Descriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{3}
 }
@@ -3871,7 +3871,7 @@ func ParseEnumOnlyProto3_Bool(name string) (EnumOnlyProto3_Bool, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (EnumOnlyProto3_Bool) EnumDescriptor() ([]byte, []int) {
 	return file_editionproto3_test_messages_proto3_editions_proto, []int{3, 0}
 }

@@ -49,7 +49,7 @@ func ParseForeignEnumProto2(name string) (ForeignEnumProto2, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (ForeignEnumProto2) EnumDescriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0}
 }
@@ -212,7 +212,7 @@ func (m *TestAllTypesProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0}
 }
@@ -3085,7 +3085,7 @@ func ParseTestAllTypesProto2_NestedEnum(name string) (TestAllTypesProto2_NestedE
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestAllTypesProto2_NestedEnum) EnumDescriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 0}
 }
@@ -3107,7 +3107,7 @@ func (m *TestAllTypesProto2_NestedMessage) String() string { return codec.Format
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_NestedMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 0}
 }
@@ -3232,7 +3232,7 @@ func (m *TestAllTypesProto2_Data) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_Data) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_Data) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 22}
 }
@@ -3355,7 +3355,7 @@ func (m *TestAllTypesProto2_MultiWordGroupField) String() string { return codec.
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_MultiWordGroupField) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_MultiWordGroupField) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 23}
 }
@@ -3473,7 +3473,7 @@ func (m *TestAllTypesProto2_MessageSetCorrect) String() string { return codec.Fo
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_MessageSetCorrect) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_MessageSetCorrect) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 24}
 }
@@ -3561,7 +3561,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension1) String() string { retur
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_MessageSetCorrectExtension1) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_MessageSetCorrectExtension1) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 25}
 }
@@ -3668,7 +3668,7 @@ func (m *TestAllTypesProto2_MessageSetCorrectExtension2) String() string { retur
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_MessageSetCorrectExtension2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_MessageSetCorrectExtension2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 26}
 }
@@ -3773,7 +3773,7 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) String() string { return codec.F
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllTypesProto2_ExtensionWithOneof) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllTypesProto2_ExtensionWithOneof) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{0, 27}
 }
@@ -3953,7 +3953,7 @@ func (m *ForeignMessageProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ForeignMessageProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ForeignMessageProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{1}
 }
@@ -4056,7 +4056,7 @@ func (m *GroupField) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*GroupField) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GroupField) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{2}
 }
@@ -4181,7 +4181,7 @@ func (m *UnknownToTestAllTypes) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*UnknownToTestAllTypes) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UnknownToTestAllTypes) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{3}
 }
@@ -4385,7 +4385,7 @@ func (m *UnknownToTestAllTypes_OptionalGroup) String() string { return codec.For
 // ProtoMessage marks m as a protobuf message.
 func (*UnknownToTestAllTypes_OptionalGroup) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UnknownToTestAllTypes_OptionalGroup) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{3, 0}
 }
@@ -4485,7 +4485,7 @@ func (m *NullHypothesisProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NullHypothesisProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NullHypothesisProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{4}
 }
@@ -4566,7 +4566,7 @@ func (m *EnumOnlyProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*EnumOnlyProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumOnlyProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{5}
 }
@@ -4664,7 +4664,7 @@ func ParseEnumOnlyProto2_Bool(name string) (EnumOnlyProto2_Bool, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (EnumOnlyProto2_Bool) EnumDescriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{5, 0}
 }
@@ -4685,7 +4685,7 @@ func (m *OneStringProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*OneStringProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*OneStringProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{6}
 }
@@ -4789,7 +4789,7 @@ func (m *ProtoWithKeywords) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ProtoWithKeywords) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ProtoWithKeywords) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{7}
 }
@@ -4970,7 +4970,7 @@ func (m *TestAllRequiredTypesProto2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8}
 }
@@ -5941,7 +5941,7 @@ func ParseTestAllRequiredTypesProto2_NestedEnum(name string) (TestAllRequiredTyp
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (TestAllRequiredTypesProto2_NestedEnum) EnumDescriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 0}
 }
@@ -5966,7 +5966,7 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) String() string { return code
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2_NestedMessage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 0}
 }
@@ -6137,7 +6137,7 @@ func (m *TestAllRequiredTypesProto2_Data) String() string { return codec.Format(
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2_Data) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2_Data) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 1}
 }
@@ -6275,7 +6275,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrect) String() string { return 
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2_MessageSetCorrect) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2_MessageSetCorrect) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 2}
 }
@@ -6367,7 +6367,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) String() string
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension1) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 3}
 }
@@ -6491,7 +6491,7 @@ func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) String() string
 // ProtoMessage marks m as a protobuf message.
 func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{8, 4}
 }
@@ -6611,7 +6611,7 @@ func (m *TestLargeOneof) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9}
 }
@@ -6909,7 +6909,7 @@ func (m *TestLargeOneof_A1) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof_A1) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof_A1) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9, 0}
 }
@@ -6990,7 +6990,7 @@ func (m *TestLargeOneof_A2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof_A2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof_A2) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9, 1}
 }
@@ -7071,7 +7071,7 @@ func (m *TestLargeOneof_A3) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof_A3) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof_A3) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9, 2}
 }
@@ -7152,7 +7152,7 @@ func (m *TestLargeOneof_A4) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof_A4) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof_A4) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9, 3}
 }
@@ -7233,7 +7233,7 @@ func (m *TestLargeOneof_A5) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TestLargeOneof_A5) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestLargeOneof_A5) Descriptor() ([]byte, []int) {
 	return file_proto2_test_messages_proto2_proto, []int{9, 4}
 }

@@ -37,7 +37,7 @@ func ParseShut(name string) (Shut, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Shut) EnumDescriptor() ([]byte, []int) { return file_current_current_proto, []int{0} }
 
 // Open is the enum current.Open.
@@ -66,7 +66,7 @@ func ParseOpen(name string) (Open, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Open) EnumDescriptor() ([]byte, []int) { return file_current_current_proto, []int{1} }
 
 // New is the message current.New.
@@ -93,7 +93,7 @@ func (m *New) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*New) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*New) Descriptor() ([]byte, []int) { return file_current_current_proto, []int{0} }
 
 func (m *New) GetPlain() string {

@@ -44,7 +44,7 @@ func ParseShut(name string) (Shut, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Shut) EnumDescriptor() ([]byte, []int) { return file_features_features_proto, []int{0} }
 
 // All is the message features.All.
@@ -77,7 +77,7 @@ func (m *All) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*All) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*All) Descriptor() ([]byte, []int) { return file_features_features_proto, []int{0} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -636,7 +636,7 @@ func ParseAll_Open(name string) (All_Open, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (All_Open) EnumDescriptor() ([]byte, []int) { return file_features_features_proto, []int{0, 0} }
 
 // E_Extra is the extension features.extra of features.All.

@@ -25,7 +25,7 @@ func (m *Windows) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Windows) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Windows) Descriptor() ([]byte, []int) { return file_platform_app_windows_proto, []int{0} }
 
 func (m *Windows) GetName() string {

@@ -28,7 +28,7 @@ func (m *Arm) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Arm) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Arm) Descriptor() ([]byte, []int) { return file_platform_robot_arm_proto, []int{0} }
 
 func (m *Arm) GetWindows() *Windows {

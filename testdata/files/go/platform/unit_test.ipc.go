@@ -25,7 +25,7 @@ func (m *Test) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Test) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Test) Descriptor() ([]byte, []int) { return file_platform_unit_test_proto, []int{0} }
 
 func (m *Test) GetName() string {

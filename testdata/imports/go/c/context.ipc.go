@@ -36,7 +36,7 @@ func ParseKind(name string) (Kind, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Kind) EnumDescriptor() ([]byte, []int) { return file_c_context_proto, []int{0} }
 
 // C is the message context.C.
@@ -55,7 +55,7 @@ func (m *C) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*C) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*C) Descriptor() ([]byte, []int) { return file_c_context_proto, []int{0} }
 
 func (m *C) GetText() string {

@@ -26,7 +26,7 @@ func (m *D) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*D) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*D) Descriptor() ([]byte, []int) { return file_d_d_proto, []int{0} }
 
 func (m *D) GetLevel() v1.Level {

@@ -40,7 +40,7 @@ func (m *Values) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Values) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Values) Descriptor() ([]byte, []int) { return file_maps_maps_proto, []int{0} }
 
 func (m *Values) GetInt64S() map[int32]int64 {
@@ -316,7 +316,7 @@ func (m *Known) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Known) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Known) Descriptor() ([]byte, []int) { return file_maps_maps_proto, []int{1} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.

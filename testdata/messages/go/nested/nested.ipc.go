@@ -34,7 +34,7 @@ func (m *Tree) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Tree) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Tree) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{0} }
 
 func (m *Tree) GetName() string {
@@ -217,7 +217,7 @@ func (m *Tree_Inner) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Tree_Inner) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Tree_Inner) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{0, 1} }
 
 func (m *Tree_Inner) GetKind() Tree_Inner_Kind {
@@ -353,7 +353,7 @@ func ParseTree_Inner_Kind(name string) (Tree_Inner_Kind, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Tree_Inner_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_nested_nested_proto, []int{0, 1, 0}
 }
@@ -374,7 +374,7 @@ func (m *Tree_Inner_Deeper) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Tree_Inner_Deeper) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Tree_Inner_Deeper) Descriptor() ([]byte, []int) {
 	return file_nested_nested_proto, []int{0, 1, 0}
 }
@@ -473,7 +473,7 @@ func (m *Empty) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Empty) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Empty) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{1} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -565,7 +565,7 @@ func (m *Maps) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Maps) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Maps) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{2} }
 
 func (m *Maps) GetInt32S() map[int32]string {
@@ -854,7 +854,7 @@ func (m *Choice) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Choice) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Choice) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{3} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -1328,7 +1328,7 @@ func (m *WellKnown) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*WellKnown) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*WellKnown) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{4} }
 
 func (m *WellKnown) GetAt() *wkt.Timestamp {

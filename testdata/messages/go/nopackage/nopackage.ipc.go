@@ -26,7 +26,7 @@ func (m *NoPackage) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NoPackage) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NoPackage) Descriptor() ([]byte, []int) { return file_nopackage_nopackage_proto, []int{0} }
 
 func (m *NoPackage) GetName() string {

@@ -51,7 +51,7 @@ func ParseColor(name string) (Color, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Color) EnumDescriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{0} }
 
 // Every scalar, singular.
@@ -85,7 +85,7 @@ func (m *Singular) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Singular) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Singular) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{0} }
 
 func (m *Singular) GetADouble() float64 {
@@ -446,7 +446,7 @@ func (m *Optional) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Optional) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Optional) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{1} }
 
 func (m *Optional) GetADouble() float64 {
@@ -832,7 +832,7 @@ func (m *Repeated) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Repeated) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Repeated) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{2} }
 
 func (m *Repeated) GetDoubles() []float64 {
@@ -1268,7 +1268,7 @@ func (m *Strings) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Strings) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Strings) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{3} }
 
 func (m *Strings) GetOne() int64 {

@@ -44,7 +44,7 @@ func ParseConst(name string) (Const, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Const) EnumDescriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{0} }
 
 // Fields named as what a message has already, as Go's words, and as what generated code uses.
@@ -88,7 +88,7 @@ func (m *Type) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Type) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Type) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{0} }
 
 func (m *Type) GetReset_() string {
@@ -605,7 +605,7 @@ func (m *Same) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Same) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Same) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{1} }
 
 func (m *Same) GetFooBar() string {
@@ -735,7 +735,7 @@ func (m *Func) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Func) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Func) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{2} }
 
 func (m *Func) GetType() *Type {
@@ -839,7 +839,7 @@ func (m *Error) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Error) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Error) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{3} }
 
 func (m *Error) GetError() string {
@@ -937,7 +937,7 @@ func (m *Any) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Any) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{4} }
 
 func (m *Any) GetError() *Error {
@@ -1042,7 +1042,7 @@ func (m *Outer) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Outer) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Outer) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{5} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -1241,7 +1241,7 @@ func (m *Outer_Inner) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Outer_Inner) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Outer_Inner) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{5, 0} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -1320,7 +1320,7 @@ func (m *Outer_Kindly) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Outer_Kindly) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Outer_Kindly) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{5, 1} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -1399,7 +1399,7 @@ func (m *Outer_Other) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Outer_Other) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Outer_Other) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{6} }
 
 // Size returns the number of bytes that MarshalAppend appends.

@@ -63,7 +63,7 @@ func ParseE(name string) (E, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (E) EnumDescriptor() ([]byte, []int) { return file_more_more_proto, []int{0} }
 
 // Foo is the message more.Foo.
@@ -92,7 +92,7 @@ func (m *Foo) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Foo) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Foo) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{0} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -484,7 +484,7 @@ func ParseFoo_Kind2(name string) (Foo_Kind2, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Foo_Kind2) EnumDescriptor() ([]byte, []int) { return file_more_more_proto, []int{0, 0} }
 
 // Foo_Bar is the message more.Foo.Bar.
@@ -501,7 +501,7 @@ func (m *Foo_Bar) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Foo_Bar) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Foo_Bar) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{0, 0} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -583,7 +583,7 @@ func (m *Foo_) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Foo_) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Foo_) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{1} }
 
 func (m *Foo_) GetFoo_() string {
@@ -705,7 +705,7 @@ func (m *Lower) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Lower) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Lower) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{2} }
 
 func (m *Lower) GetLower() string {
@@ -847,7 +847,7 @@ func (m *LowerLower2) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*LowerLower2) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*LowerLower2) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{2, 0} }
 
 func (m *LowerLower2) GetX() *Lower {
@@ -966,7 +966,7 @@ func (m *M) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*M) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*M) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{3} }
 
 func (m *M) GetM() *M {
@@ -1310,7 +1310,7 @@ func (m *Codec) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Codec) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Codec) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{4} }
 
 func (m *Codec) GetCodec() string {
@@ -1408,7 +1408,7 @@ func (m *Ipc) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Ipc) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Ipc) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{5} }
 
 func (m *Ipc) GetIpc() *Ipc {
@@ -1512,7 +1512,7 @@ func (m *Bytes) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Bytes) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Bytes) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{6} }
 
 func (m *Bytes) GetB() []byte {
@@ -1611,7 +1611,7 @@ func (m *Maps) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Maps) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Maps) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{7} }
 
 func (m *Maps) GetMaps() map[string]*Maps {
@@ -1710,7 +1710,7 @@ func (m *Slices) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Slices) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Slices) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{8} }
 
 func (m *Slices) GetSlices() []*Slices {
@@ -1816,7 +1816,7 @@ func (m *Math) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Math) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Math) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{9} }
 
 func (m *Math) GetMath() float64 {
@@ -1930,7 +1930,7 @@ func (m *Strconv) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Strconv) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Strconv) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{10} }
 
 func (m *Strconv) GetE() E {
@@ -2029,7 +2029,7 @@ func (m *Context) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Context) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Context) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{11} }
 
 func (m *Context) GetA() string {
@@ -2127,7 +2127,7 @@ func (m *Time) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Time) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Time) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{12} }
 
 func (m *Time) GetT() string {
@@ -2225,7 +2225,7 @@ func (m *Iter) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Iter) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Iter) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{13} }
 
 func (m *Iter) GetT() string {
@@ -2323,7 +2323,7 @@ func (m *Init) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Init) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Init) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{14} }
 
 func (m *Init) GetInit() string {
@@ -2421,7 +2421,7 @@ func (m *Main) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Main) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Main) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{15} }
 
 func (m *Main) GetMain() string {
@@ -2536,7 +2536,7 @@ func (m *Getters) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Getters) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Getters) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{16} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -2984,7 +2984,7 @@ func (m *NewNames) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NewNames) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NewNames) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{17} }
 
 func (m *NewNames) GetA() string {

@@ -42,7 +42,7 @@ func ParseColor(name string) (Color, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Color) EnumDescriptor() ([]byte, []int) { return file_choice_choice_proto, []int{0} }
 
 // Fixed has a oneof whose members all have one size.
@@ -61,7 +61,7 @@ func (m *Fixed) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Fixed) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Fixed) Descriptor() ([]byte, []int) { return file_choice_choice_proto, []int{0} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -263,7 +263,7 @@ func (m *Single) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Single) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Single) Descriptor() ([]byte, []int) { return file_choice_choice_proto, []int{1} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -459,7 +459,7 @@ func (m *Split) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Split) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Split) Descriptor() ([]byte, []int) { return file_choice_choice_proto, []int{2} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -877,7 +877,7 @@ func (m *Split_Group) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Split_Group) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Split_Group) Descriptor() ([]byte, []int) { return file_choice_choice_proto, []int{2, 0} }
 
 func (m *Split_Group) GetX() int32 {

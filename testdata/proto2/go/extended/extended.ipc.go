@@ -53,7 +53,7 @@ func ParseLevel(name string) (Level, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Level) EnumDescriptor() ([]byte, []int) { return file_extended_extended_proto, []int{0} }
 
 // Color is the enum extended.Color.
@@ -87,7 +87,7 @@ func ParseColor(name string) (Color, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Color) EnumDescriptor() ([]byte, []int) { return file_extended_extended_proto, []int{1} }
 
 // Base is the message extended.Base.
@@ -106,7 +106,7 @@ func (m *Base) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Base) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Base) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{0} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -207,7 +207,7 @@ func (m *Any) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Any) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{1} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -291,7 +291,7 @@ func (m *Single) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Single) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Single) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{2} }
 
 func (m *Single) GetA() int32 {
@@ -391,7 +391,7 @@ func (m *Many) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Many) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Many) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{3} }
 
 func (m *Many) GetA() int32 {
@@ -489,7 +489,7 @@ func (m *Scope) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Scope) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Scope) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{4} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -568,7 +568,7 @@ func (m *Scope_Deep) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Scope_Deep) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Scope_Deep) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{4, 0} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -662,7 +662,7 @@ func (m *Needy) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Needy) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Needy) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{5} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -959,7 +959,7 @@ func (m *Needy_Inner) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Needy_Inner) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Needy_Inner) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{5, 0} }
 
 func (m *Needy_Inner) GetText() string {

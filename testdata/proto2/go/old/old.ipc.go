@@ -49,7 +49,7 @@ func ParseColor(name string) (Color, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Color) EnumDescriptor() ([]byte, []int) { return file_old_old_proto, []int{0} }
 
 // Presence everywhere, and defaults.
@@ -85,7 +85,7 @@ func (m *Old) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -619,7 +619,7 @@ func (m *Old_Part) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_Part) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Part) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 0} }
 
 func (m *Old_Part) GetText() string {
@@ -752,7 +752,7 @@ func (m *Old_Single) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_Single) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Single) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 1} }
 
 func (m *Old_Single) GetOld() *Old {
@@ -871,7 +871,7 @@ func (m *Old_InOneof) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_InOneof) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_InOneof) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 2} }
 
 func (m *Old_InOneof) GetX() int32 {
@@ -971,7 +971,7 @@ func (m *Old_Inner) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_Inner) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Inner) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 4} }
 
 func (m *Old_Inner) GetId() int64 {
@@ -1089,7 +1089,7 @@ func (m *Grouped) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Grouped) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Grouped) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{1} }
 
 func (m *Grouped) GetText() string {
@@ -1187,7 +1187,7 @@ func (m *Set) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Set) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Set) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{2} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -1271,7 +1271,7 @@ func (m *InSet) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*InSet) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*InSet) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{3} }
 
 func (m *InSet) GetText() string {

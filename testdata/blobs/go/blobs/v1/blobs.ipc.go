@@ -29,7 +29,7 @@ func (m *Picture) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Picture) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Picture) Descriptor() ([]byte, []int) { return file_blobs_v1_blobs_proto, []int{0} }
 
 func (m *Picture) GetName() string {
@@ -179,7 +179,7 @@ func (m *Album) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Album) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Album) Descriptor() ([]byte, []int) { return file_blobs_v1_blobs_proto, []int{1} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -578,7 +578,7 @@ func (m *Area) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Area) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Area) Descriptor() ([]byte, []int) { return file_blobs_v1_blobs_proto, []int{2} }
 
 func (m *Area) GetWidth() uint32 {

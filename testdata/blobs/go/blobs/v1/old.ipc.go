@@ -28,7 +28,7 @@ func (m *Old) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int{0} }
 
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
@@ -202,7 +202,7 @@ func (m *Old_Part) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_Part) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Part) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int{0, 0} }
 
 func (m *Old_Part) GetData() []byte {
@@ -348,7 +348,7 @@ func (m *Old_Others) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Old_Others) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Others) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int{0, 1} }
 
 func (m *Old_Others) GetData() []byte {

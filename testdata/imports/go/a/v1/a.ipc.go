@@ -35,7 +35,7 @@ func (m *A) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*A) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*A) Descriptor() ([]byte, []int) { return file_a_v1_a_proto, []int{0} }
 
 func (m *A) GetB() *v1.B {

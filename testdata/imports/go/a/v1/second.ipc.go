@@ -25,7 +25,7 @@ func (m *Second) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Second) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Second) Descriptor() ([]byte, []int) { return file_a_v1_second_proto, []int{0} }
 
 func (m *Second) GetA() *A {

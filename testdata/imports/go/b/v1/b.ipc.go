@@ -25,7 +25,7 @@ func (m *B) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*B) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*B) Descriptor() ([]byte, []int) { return file_b_v1_b_proto, []int{0} }
 
 func (m *B) GetLevel() Level {

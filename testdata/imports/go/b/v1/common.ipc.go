@@ -36,7 +36,7 @@ func ParseLevel(name string) (Level, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Level) EnumDescriptor() ([]byte, []int) { return file_b_v1_common_proto, []int{0} }
 
 // file_b_v1_common_proto is the descriptor of b/v1/common.proto, in the form of gzip.

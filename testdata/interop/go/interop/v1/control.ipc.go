@@ -34,7 +34,7 @@ func (m *ServeRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ServeRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServeRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{0} }
 
 func (m *ServeRequest) GetAddress() string {
@@ -155,7 +155,7 @@ func (m *ServeResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ServeResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServeResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{1} }
 
 func (m *ServeResponse) GetAddress() string {
@@ -273,7 +273,7 @@ func (m *StopRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*StopRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*StopRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{2} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -355,7 +355,7 @@ func (m *DialRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DialRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DialRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{3} }
 
 func (m *DialRequest) GetAddress() string {
@@ -476,7 +476,7 @@ func (m *DialResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*DialResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DialResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{4} }
 
 func (m *DialResponse) GetSession() uint64 {
@@ -606,7 +606,7 @@ func (m *Options) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Options) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Options) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{5} }
 
 func (m *Options) GetMaxMessage() uint32 {
@@ -823,7 +823,7 @@ func (m *NoSession) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*NoSession) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NoSession) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{6} }
 
 func (m *NoSession) GetReason() uint32 {
@@ -938,7 +938,7 @@ func (m *ShutdownRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ShutdownRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{7} }
 
 func (m *ShutdownRequest) GetSession() uint64 {
@@ -1036,7 +1036,7 @@ func (m *CloseRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CloseRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CloseRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{8} }
 
 func (m *CloseRequest) GetSession() uint64 {
@@ -1157,7 +1157,7 @@ func (m *CallRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CallRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CallRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{9} }
 
 func (m *CallRequest) GetSession() uint64 {
@@ -1439,7 +1439,7 @@ func (m *CallResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CallResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CallResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{10} }
 
 func (m *CallResponse) GetResponses() []*Response {
@@ -1671,7 +1671,7 @@ func (m *CancelRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*CancelRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CancelRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{11} }
 
 func (m *CancelRequest) GetName() string {
@@ -1769,7 +1769,7 @@ func (m *OpenRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*OpenRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*OpenRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{12} }
 
 func (m *OpenRequest) GetName() string {
@@ -1867,7 +1867,7 @@ func (m *ProgressRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ProgressRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ProgressRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{13} }
 
 func (m *ProgressRequest) GetName() string {
@@ -1967,7 +1967,7 @@ func (m *ProgressResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*ProgressResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ProgressResponse) Descriptor() ([]byte, []int) {
 	return file_interop_v1_control_proto, []int{14}
 }
@@ -2083,7 +2083,7 @@ func (m *Observation) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Observation) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Observation) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{15} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.
@@ -2366,7 +2366,7 @@ func (m *Ended) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Ended) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Ended) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{16} }
 
 func (m *Ended) GetSession() uint64 {
@@ -2484,7 +2484,7 @@ func (m *HandlerEnded) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*HandlerEnded) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*HandlerEnded) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{17} }
 
 func (m *HandlerEnded) GetName() string {

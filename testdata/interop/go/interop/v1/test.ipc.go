@@ -83,7 +83,7 @@ func ParseAction(name string) (Action, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Action) EnumDescriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{0} }
 
 // Color has a negative number and an alias.
@@ -125,7 +125,7 @@ func ParseColor(name string) (Color, bool) {
 	return 0, false
 }
 
-// EnumDescriptor returns the compressed descriptor of the file, and where the enum stands in it.
+// EnumDescriptor returns the descriptor of the file, in the form of gzip, and where the enum stands in it.
 func (Color) EnumDescriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{1} }
 
 // Request says what is to be done with it.
@@ -155,7 +155,7 @@ func (m *Request) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Request) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Request) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{0} }
 
 func (m *Request) GetAction() Action {
@@ -370,7 +370,7 @@ func (m *Response) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Response) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Response) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{1} }
 
 func (m *Response) GetData() []byte {
@@ -544,7 +544,7 @@ func (m *Failure) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Failure) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Failure) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{2} }
 
 func (m *Failure) GetCode() uint32 {
@@ -704,7 +704,7 @@ func (m *Refused) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Refused) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Refused) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{3} }
 
 // Error returns m as text: a method may fail with it.
@@ -822,7 +822,7 @@ func (m *Busy) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Busy) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Busy) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{4} }
 
 // Error returns m as text: a method may fail with it.
@@ -944,7 +944,7 @@ func (m *Everything) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Everything) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Everything) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{5} }
 
 // XXX_OneofWrappers returns the types of which the oneofs of m are one.

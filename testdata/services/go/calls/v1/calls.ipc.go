@@ -28,7 +28,7 @@ func (m *Request) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Request) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Request) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, []int{0} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -107,7 +107,7 @@ func (m *Response) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Response) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Response) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, []int{1} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -189,7 +189,7 @@ func (m *Failed) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Failed) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Failed) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, []int{2} }
 
 // Error returns m as text: a method may fail with it.
@@ -304,7 +304,7 @@ func (m *Worse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Worse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Worse) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, []int{3} }
 
 // Size returns the number of bytes that MarshalAppend appends.
@@ -385,7 +385,7 @@ func (m *Worse_Reason) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*Worse_Reason) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Worse_Reason) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, []int{3, 0} }
 
 // Error returns m as text: a method may fail with it.

@@ -32,7 +32,7 @@ func (m *SayRequest) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*SayRequest) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SayRequest) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{0} }
 
 func (m *SayRequest) GetText() string {
@@ -147,7 +147,7 @@ func (m *SayResponse) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*SayResponse) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SayResponse) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{1} }
 
 func (m *SayResponse) GetText() string {
@@ -245,7 +245,7 @@ func (m *TooLong) String() string { return codec.Format(m) }
 // ProtoMessage marks m as a protobuf message.
 func (*TooLong) ProtoMessage() {}
 
-// Descriptor returns the compressed descriptor of the file, and where m stands in it.
+// Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TooLong) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{2} }
 
 // Error returns m as text: a method may fail with it.
