@@ -28,7 +28,7 @@ func (w *printer) decode(m *message) {
 	w.p("switch tag {")
 	for _, part := range m.parts() {
 		for _, f := range part {
-			w.decodeField(m, f)
+			w.decodeField(f)
 		}
 	}
 	w.p("default:")
@@ -43,7 +43,7 @@ func (w *printer) caseOf(f *field, wire int) {
 	w.p("case %d<<3 | %s: // %s", f.Number, codec(wireNames[wire]), f.Name)
 }
 
-func (w *printer) decodeField(m *message, f *field) {
+func (w *printer) decodeField(f *field) {
 	place := "m." + f.goName
 	kind := scalars[f.Kind]
 	if f.Repeated && f.Map == nil && kind.list != "" {
