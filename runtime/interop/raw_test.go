@@ -68,25 +68,10 @@ func testRaw(t *testing.T, l *language) {
 // rawDialed has a testee dial a peer that sends bytes and then no more, and returns why it failed.
 func rawDialed(t *testing.T, e *testee, sends []byte, goAway bool, reason ipc.Reason) *interopv1.NoSession {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	ctx := limited(t)
-	var res *interopv1.DialResponse
-	dialed := in(func() error {
-		var err error
-		res, err = e.Dial(ctx, &interopv1.DialRequest{Address: "unix:" + path})
-		return err
-	})
-	conn, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, dialed := rawConn(t, e)
 	farewell(t, conn, sends, goAway, reason)
-	if err := dialed(); err != nil || res.Failure == nil {
+	res, err := dialed()
+	if err != nil || res.Failure == nil {
 		t.Fatalf("the testee has a session: %v, %v", res, err)
 	}
 	return res.Failure
@@ -277,8 +262,8 @@ func testBroken(t *testing.T, l *language) {
 	}
 }
 
-// rawAccept has a testee dial the suite, and shakes hands.
-func rawAccept(t *testing.T, e *testee) (net.Conn, uint64) {
+// rawConn has a testee dial the suite. It returns the connection, and what waits until the testee says what came of it.
+func rawConn(t *testing.T, e *testee) (conn net.Conn, dialed func() (*interopv1.DialResponse, error)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", path)
@@ -288,19 +273,30 @@ func rawAccept(t *testing.T, e *testee) (net.Conn, uint64) {
 	defer listener.Close()
 	ctx := limited(t)
 	var res *interopv1.DialResponse
-	dialed := in(func() error {
+	wait := in(func() error {
 		var err error
 		res, err = e.Dial(ctx, &interopv1.DialRequest{Address: "unix:" + path})
 		return err
 	})
-	conn, err := listener.Accept()
+	conn, err = listener.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn, func() (*interopv1.DialResponse, error) {
+		err := wait()
+		return res, err
+	}
+}
+
+// rawAccept has a testee dial the suite, and shakes hands.
+func rawAccept(t *testing.T, e *testee) (net.Conn, uint64) {
+	t.Helper()
+	conn, dialed := rawConn(t, e)
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	conn.Write(hello(1, 9)) // what fails is seen below
-	if err := dialed(); err != nil || res.Failure != nil {
+	res, err := dialed()
+	if err != nil || res.Failure != nil {
 		t.Fatalf("the testee has no session: %v, %v", res, err)
 	}
 	return conn, res.Session
