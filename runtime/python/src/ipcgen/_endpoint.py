@@ -101,13 +101,8 @@ async def begin(channel: Channel, side: int, endpoint: Endpoint, what: str) -> C
 
 async def _channel(address: Address, tls: ssl.SSLContext | None, stderr: IO[bytes] | int | None) -> Channel:
     """Connect."""
-    match address.scheme:
-        case "stdio":
-            return _pipes.stdio()
-        case "fd":
-            return _pipes.inherited(address)
-        case "exec":
-            return _pipes.ChildChannel(address, stderr)
+    if (pipe := _pipes.dialed(address, stderr)) is not None:
+        return pipe
     sock = await _connect(address)
     try:
         channel = _sockets.dialed(sock, address, tls)

@@ -18,6 +18,18 @@ GRACE = 5.0
 """Seconds that a child may run on after its stdin was closed before it is killed."""
 
 
+def dialed(address: Address, stderr: IO[bytes] | int | None) -> PipeChannel | None:
+    """Return the channel of an address that names descriptors or a child; None for an address of sockets."""
+    match address.scheme:
+        case "stdio":
+            return stdio()
+        case "fd":
+            return inherited(address)
+        case "exec":
+            return ChildChannel(address, stderr)
+    return None
+
+
 def stdio() -> PipeChannel:
     """Return the channel over this process's stdin and stdout, as a parent that started it has the other ends.
 

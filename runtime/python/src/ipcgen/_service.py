@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from google.protobuf.message import Message
 
@@ -16,22 +16,6 @@ from ._errors import Code, RpcError
 from ._frame import encode_metadata
 from ._method import Method
 from ._stream import Sending
-
-
-class ServedMethod(Protocol):
-    """A method as a session runs it: what the shapes of the module generated are."""
-
-    path: str
-    id: int
-    shape: int
-    single: bool
-    silent: bool
-
-    async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
-        """Run a handler of the method, and return its last message."""
-
-    def failure(self, error: BaseException, cause: int) -> Any:
-        """Return what of a handler's error goes to the caller."""
 
 
 class Service:

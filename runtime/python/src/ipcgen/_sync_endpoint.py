@@ -45,13 +45,8 @@ def dial_sync(
 def _channel(
     address: Address, tls: ssl.SSLContext | None, stderr: IO[bytes] | int | None, timeout: float | None
 ) -> Channel:
-    match address.scheme:
-        case "stdio":
-            return _pipes.stdio()
-        case "fd":
-            return _pipes.inherited(address)
-        case "exec":
-            return _pipes.ChildChannel(address, stderr)
+    if (pipe := _pipes.dialed(address, stderr)) is not None:
+        return pipe
     try:
         if address.scheme == "unix":
             sock = _connect_unix(address.path, timeout)
