@@ -81,6 +81,7 @@ class StatisticsClientSync:
         """Summarize takes samples as they are measured, and returns what is to be said of each sensor."""
         return _STATISTICS_SUMMARIZE.call_sync(self._conn, requests, options)
 
+
 _REPORTER_RENDER = _ipcgen.ServerStreamMethod("polyglot.v1.Reporter/Render", Summary, Line)
 
 
@@ -126,6 +127,7 @@ class ReporterClientSync:
     def render(self, request, **options):
         """Render makes a report of a summary, line by line."""
         return _REPORTER_RENDER.call_sync(self._conn, request, options)
+
 
 _STATION_DESCRIBE = _ipcgen.UnaryMethod("polyglot.v1.Station/Describe", DescribeRequest, Sensor, errors=[UnknownSensor])
 _STATION_LOG = _ipcgen.OnewayMethod("polyglot.v1.Station/Log", LogRequest, _google_protobuf_empty.Empty)

@@ -18,7 +18,6 @@ _FILE = _ipcgen.File(
 )
 DESCRIPTOR = _FILE.descriptor
 
-
 _STORE_SWAP = _ipcgen.UnaryMethod("blobs.store.Store/Swap", _blobs_v1_blobs.Album, _blobs_v1_blobs.Album)
 _STORE_LIST = _ipcgen.ServerStreamMethod("blobs.store.Store/List", _blobs_v1_blobs.Album, _blobs_v1_blobs.Picture)
 _STORE_ADD = _ipcgen.ClientStreamMethod("blobs.store.Store/Add", _blobs_v1_blobs.Picture, _blobs_v1_blobs.Album)

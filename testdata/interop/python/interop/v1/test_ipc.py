@@ -238,6 +238,7 @@ class TestClientSync:
         """Unimplemented is implemented by nobody."""
         return _TEST_UNIMPLEMENTED.call_sync(self._conn, request, options)
 
+
 _NEWER_UNARY = _ipcgen.UnaryMethod("interop.v1.Newer/Unary", Request, Response)
 
 

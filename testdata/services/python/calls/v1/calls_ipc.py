@@ -29,7 +29,6 @@ Failed = _FILE["Failed"]
 Worse = _FILE["Worse"]
 
 
-
 class NothingService(_ipcgen.Service):
     """What an implementation of Nothing provides. Methods that it leaves out answer UNIMPLEMENTED.
 
@@ -59,6 +58,7 @@ class NothingClientSync:
 
     def __init__(self, conn):
         self._conn = conn
+
 
 _CALLS_UNARY = _ipcgen.UnaryMethod("calls.v1.Calls/Unary", Request, Response, timeout=90)
 _CALLS_QUICK = _ipcgen.UnaryMethod("calls.v1.Calls/Quick", Request, _google_protobuf_empty.Empty, timeout=0.0015)

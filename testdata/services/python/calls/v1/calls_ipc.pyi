@@ -41,7 +41,6 @@ class NothingService(_ipcgen.Service):
     Nothing to call.
     """
 
-
 class NothingClient:
     """Calls Nothing at the other end of a connection.
 
