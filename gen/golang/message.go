@@ -166,6 +166,7 @@ func (w *printer) getters(m *message) {
 	for _, f := range m.fields {
 		if f.oneof != nil && f == f.oneof.fields[0] {
 			w.gap()
+			w.p("// Get%s returns what the oneof holds, nil if that is nothing.", f.oneof.goName)
 			w.p("func (m *%s) Get%s() %s {", m.goName, f.oneof.goName, f.oneof.iface)
 			w.p("if m == nil {")
 			w.p("return nil")
@@ -174,9 +175,7 @@ func (w *printer) getters(m *message) {
 			w.p("}")
 		}
 		w.gap()
-		if f.Deprecated {
-			w.p("// Deprecated: the schema marks this field as deprecated.")
-		}
+		w.comment(doc{intro: w.getterIntro(f), deprecated: deprecated(f.Deprecated, "field")})
 		w.getter(m, f)
 	}
 	for _, f := range m.fields {
@@ -184,6 +183,25 @@ func (w *printer) getters(m *message) {
 			w.gap()
 			w.p("var %s = %s", defaultName(m, f), w.defaultLiteral(f.Field))
 		}
+	}
+}
+
+// getterIntro says what one cannot see of a getter's name and type: what it returns where there is nothing to return.
+func (w *printer) getterIntro(f *field) string {
+	absent := "its default"
+	switch {
+	case f.Default == nil && f.Kind == idl.KindEnum && !f.Repeated:
+		absent = enumValueName(f.Enum, f.Enum.Values[0])
+	case f.Default == nil || f.Repeated:
+		absent = w.absent(nil, f)
+	}
+	switch {
+	case f.oneof != nil:
+		return fmt.Sprintf("Get%s returns %[1]s if %s holds it, else %s.", f.goName, f.oneof.goName, absent)
+	case f.pointer() || f.Default != nil:
+		return fmt.Sprintf("Get%s returns the value of %[1]s, %s if there is none.", f.goName, absent)
+	default:
+		return fmt.Sprintf("Get%s returns %[1]s, %s if m is nil.", f.goName, absent)
 	}
 }
 

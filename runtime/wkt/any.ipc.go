@@ -142,6 +142,7 @@ func (*Any) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_google_protobuf_any_proto, []int{0} }
 
+// GetTypeUrl returns TypeUrl, "" if m is nil.
 func (m *Any) GetTypeUrl() string {
 	if m != nil {
 		return m.TypeUrl
@@ -149,6 +150,7 @@ func (m *Any) GetTypeUrl() string {
 	return ""
 }
 
+// GetValue returns Value, nil if m is nil.
 func (m *Any) GetValue() []byte {
 	if m != nil {
 		return m.Value

@@ -70,6 +70,7 @@ func (*Api) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Api) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Api) GetName() string {
 	if m != nil {
 		return m.Name
@@ -77,6 +78,7 @@ func (m *Api) GetName() string {
 	return ""
 }
 
+// GetMethods returns Methods, nil if m is nil.
 func (m *Api) GetMethods() []*Method {
 	if m != nil {
 		return m.Methods
@@ -84,6 +86,7 @@ func (m *Api) GetMethods() []*Method {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *Api) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -91,6 +94,7 @@ func (m *Api) GetOptions() []*Option {
 	return nil
 }
 
+// GetVersion returns Version, "" if m is nil.
 func (m *Api) GetVersion() string {
 	if m != nil {
 		return m.Version
@@ -98,6 +102,7 @@ func (m *Api) GetVersion() string {
 	return ""
 }
 
+// GetSourceContext returns SourceContext, nil if m is nil.
 func (m *Api) GetSourceContext() *SourceContext {
 	if m != nil {
 		return m.SourceContext
@@ -105,6 +110,7 @@ func (m *Api) GetSourceContext() *SourceContext {
 	return nil
 }
 
+// GetMixins returns Mixins, nil if m is nil.
 func (m *Api) GetMixins() []*Mixin {
 	if m != nil {
 		return m.Mixins
@@ -112,6 +118,7 @@ func (m *Api) GetMixins() []*Mixin {
 	return nil
 }
 
+// GetSyntax returns Syntax, Syntax_SYNTAX_PROTO2 if m is nil.
 func (m *Api) GetSyntax() Syntax {
 	if m != nil {
 		return m.Syntax
@@ -305,6 +312,7 @@ func (*Method) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Method) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{1} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Method) GetName() string {
 	if m != nil {
 		return m.Name
@@ -312,6 +320,7 @@ func (m *Method) GetName() string {
 	return ""
 }
 
+// GetRequestTypeUrl returns RequestTypeUrl, "" if m is nil.
 func (m *Method) GetRequestTypeUrl() string {
 	if m != nil {
 		return m.RequestTypeUrl
@@ -319,6 +328,7 @@ func (m *Method) GetRequestTypeUrl() string {
 	return ""
 }
 
+// GetRequestStreaming returns RequestStreaming, false if m is nil.
 func (m *Method) GetRequestStreaming() bool {
 	if m != nil {
 		return m.RequestStreaming
@@ -326,6 +336,7 @@ func (m *Method) GetRequestStreaming() bool {
 	return false
 }
 
+// GetResponseTypeUrl returns ResponseTypeUrl, "" if m is nil.
 func (m *Method) GetResponseTypeUrl() string {
 	if m != nil {
 		return m.ResponseTypeUrl
@@ -333,6 +344,7 @@ func (m *Method) GetResponseTypeUrl() string {
 	return ""
 }
 
+// GetResponseStreaming returns ResponseStreaming, false if m is nil.
 func (m *Method) GetResponseStreaming() bool {
 	if m != nil {
 		return m.ResponseStreaming
@@ -340,6 +352,7 @@ func (m *Method) GetResponseStreaming() bool {
 	return false
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *Method) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -347,6 +360,7 @@ func (m *Method) GetOptions() []*Option {
 	return nil
 }
 
+// GetSyntax returns Syntax, Syntax_SYNTAX_PROTO2 if m is nil.
 func (m *Method) GetSyntax() Syntax {
 	if m != nil {
 		return m.Syntax
@@ -590,6 +604,7 @@ func (*Mixin) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Mixin) Descriptor() ([]byte, []int) { return file_google_protobuf_api_proto, []int{2} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Mixin) GetName() string {
 	if m != nil {
 		return m.Name
@@ -597,6 +612,7 @@ func (m *Mixin) GetName() string {
 	return ""
 }
 
+// GetRoot returns Root, "" if m is nil.
 func (m *Mixin) GetRoot() string {
 	if m != nil {
 		return m.Root

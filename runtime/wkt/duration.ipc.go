@@ -95,6 +95,7 @@ func (*Duration) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Duration) Descriptor() ([]byte, []int) { return file_google_protobuf_duration_proto, []int{0} }
 
+// GetSeconds returns Seconds, 0 if m is nil.
 func (m *Duration) GetSeconds() int64 {
 	if m != nil {
 		return m.Seconds
@@ -102,6 +103,7 @@ func (m *Duration) GetSeconds() int64 {
 	return 0
 }
 
+// GetNanos returns Nanos, 0 if m is nil.
 func (m *Duration) GetNanos() int32 {
 	if m != nil {
 		return m.Nanos

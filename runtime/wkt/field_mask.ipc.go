@@ -229,6 +229,7 @@ func (*FieldMask) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_field_mask_proto, []int{0}
 }
 
+// GetPaths returns Paths, nil if m is nil.
 func (m *FieldMask) GetPaths() []string {
 	if m != nil {
 		return m.Paths

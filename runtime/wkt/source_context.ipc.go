@@ -33,6 +33,7 @@ func (*SourceContext) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_source_context_proto, []int{0}
 }
 
+// GetFileName returns FileName, "" if m is nil.
 func (m *SourceContext) GetFileName() string {
 	if m != nil {
 		return m.FileName

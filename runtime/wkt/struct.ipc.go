@@ -73,6 +73,7 @@ func (*Struct) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Struct) Descriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{0} }
 
+// GetFields returns Fields, nil if m is nil.
 func (m *Struct) GetFields() map[string]*Value {
 	if m != nil {
 		return m.Fields
@@ -190,6 +191,7 @@ func (*Value) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Value) GetKind() Value_Kind {
 	if m == nil {
 		return nil
@@ -197,6 +199,7 @@ func (m *Value) GetKind() Value_Kind {
 	return m.Kind
 }
 
+// GetNullValue returns NullValue if Kind holds it, else NullValue_NULL_VALUE.
 func (m *Value) GetNullValue() NullValue {
 	if x, ok := m.GetKind().(*Value_NullValue); ok {
 		return x.NullValue
@@ -204,6 +207,7 @@ func (m *Value) GetNullValue() NullValue {
 	return NullValue_NULL_VALUE
 }
 
+// GetNumberValue returns NumberValue if Kind holds it, else 0.
 func (m *Value) GetNumberValue() float64 {
 	if x, ok := m.GetKind().(*Value_NumberValue); ok {
 		return x.NumberValue
@@ -211,6 +215,7 @@ func (m *Value) GetNumberValue() float64 {
 	return 0
 }
 
+// GetStringValue returns StringValue if Kind holds it, else "".
 func (m *Value) GetStringValue() string {
 	if x, ok := m.GetKind().(*Value_StringValue); ok {
 		return x.StringValue
@@ -218,6 +223,7 @@ func (m *Value) GetStringValue() string {
 	return ""
 }
 
+// GetBoolValue returns BoolValue if Kind holds it, else false.
 func (m *Value) GetBoolValue() bool {
 	if x, ok := m.GetKind().(*Value_BoolValue); ok {
 		return x.BoolValue
@@ -225,6 +231,7 @@ func (m *Value) GetBoolValue() bool {
 	return false
 }
 
+// GetStructValue returns StructValue if Kind holds it, else nil.
 func (m *Value) GetStructValue() *Struct {
 	if x, ok := m.GetKind().(*Value_StructValue); ok {
 		return x.StructValue
@@ -232,6 +239,7 @@ func (m *Value) GetStructValue() *Struct {
 	return nil
 }
 
+// GetListValue returns ListValue if Kind holds it, else nil.
 func (m *Value) GetListValue() *ListValue {
 	if x, ok := m.GetKind().(*Value_ListValue); ok {
 		return x.ListValue
@@ -498,6 +506,7 @@ func (*ListValue) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListValue) Descriptor() ([]byte, []int) { return file_google_protobuf_struct_proto, []int{2} }
 
+// GetValues returns Values, nil if m is nil.
 func (m *ListValue) GetValues() []*Value {
 	if m != nil {
 		return m.Values

@@ -124,6 +124,7 @@ func (*Timestamp) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Timestamp) Descriptor() ([]byte, []int) { return file_google_protobuf_timestamp_proto, []int{0} }
 
+// GetSeconds returns Seconds, 0 if m is nil.
 func (m *Timestamp) GetSeconds() int64 {
 	if m != nil {
 		return m.Seconds
@@ -131,6 +132,7 @@ func (m *Timestamp) GetSeconds() int64 {
 	return 0
 }
 
+// GetNanos returns Nanos, 0 if m is nil.
 func (m *Timestamp) GetNanos() int32 {
 	if m != nil {
 		return m.Nanos

@@ -85,6 +85,7 @@ func (*Type) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Type) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Type) GetName() string {
 	if m != nil {
 		return m.Name
@@ -92,6 +93,7 @@ func (m *Type) GetName() string {
 	return ""
 }
 
+// GetFields returns Fields, nil if m is nil.
 func (m *Type) GetFields() []*Field {
 	if m != nil {
 		return m.Fields
@@ -99,6 +101,7 @@ func (m *Type) GetFields() []*Field {
 	return nil
 }
 
+// GetOneofs returns Oneofs, nil if m is nil.
 func (m *Type) GetOneofs() []string {
 	if m != nil {
 		return m.Oneofs
@@ -106,6 +109,7 @@ func (m *Type) GetOneofs() []string {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *Type) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -113,6 +117,7 @@ func (m *Type) GetOptions() []*Option {
 	return nil
 }
 
+// GetSourceContext returns SourceContext, nil if m is nil.
 func (m *Type) GetSourceContext() *SourceContext {
 	if m != nil {
 		return m.SourceContext
@@ -120,6 +125,7 @@ func (m *Type) GetSourceContext() *SourceContext {
 	return nil
 }
 
+// GetSyntax returns Syntax, Syntax_SYNTAX_PROTO2 if m is nil.
 func (m *Type) GetSyntax() Syntax {
 	if m != nil {
 		return m.Syntax
@@ -127,6 +133,7 @@ func (m *Type) GetSyntax() Syntax {
 	return Syntax_SYNTAX_PROTO2
 }
 
+// GetEdition returns Edition, "" if m is nil.
 func (m *Type) GetEdition() string {
 	if m != nil {
 		return m.Edition
@@ -326,6 +333,7 @@ func (*Field) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Field) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{1} }
 
+// GetKind returns Kind, Field_TYPE_UNKNOWN if m is nil.
 func (m *Field) GetKind() Field_Kind {
 	if m != nil {
 		return m.Kind
@@ -333,6 +341,7 @@ func (m *Field) GetKind() Field_Kind {
 	return Field_TYPE_UNKNOWN
 }
 
+// GetCardinality returns Cardinality, Field_CARDINALITY_UNKNOWN if m is nil.
 func (m *Field) GetCardinality() Field_Cardinality {
 	if m != nil {
 		return m.Cardinality
@@ -340,6 +349,7 @@ func (m *Field) GetCardinality() Field_Cardinality {
 	return Field_CARDINALITY_UNKNOWN
 }
 
+// GetNumber returns Number, 0 if m is nil.
 func (m *Field) GetNumber() int32 {
 	if m != nil {
 		return m.Number
@@ -347,6 +357,7 @@ func (m *Field) GetNumber() int32 {
 	return 0
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Field) GetName() string {
 	if m != nil {
 		return m.Name
@@ -354,6 +365,7 @@ func (m *Field) GetName() string {
 	return ""
 }
 
+// GetTypeUrl returns TypeUrl, "" if m is nil.
 func (m *Field) GetTypeUrl() string {
 	if m != nil {
 		return m.TypeUrl
@@ -361,6 +373,7 @@ func (m *Field) GetTypeUrl() string {
 	return ""
 }
 
+// GetOneofIndex returns OneofIndex, 0 if m is nil.
 func (m *Field) GetOneofIndex() int32 {
 	if m != nil {
 		return m.OneofIndex
@@ -368,6 +381,7 @@ func (m *Field) GetOneofIndex() int32 {
 	return 0
 }
 
+// GetPacked returns Packed, false if m is nil.
 func (m *Field) GetPacked() bool {
 	if m != nil {
 		return m.Packed
@@ -375,6 +389,7 @@ func (m *Field) GetPacked() bool {
 	return false
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *Field) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -382,6 +397,7 @@ func (m *Field) GetOptions() []*Option {
 	return nil
 }
 
+// GetJsonName returns JsonName, "" if m is nil.
 func (m *Field) GetJsonName() string {
 	if m != nil {
 		return m.JsonName
@@ -389,6 +405,7 @@ func (m *Field) GetJsonName() string {
 	return ""
 }
 
+// GetDefaultValue returns DefaultValue, "" if m is nil.
 func (m *Field) GetDefaultValue() string {
 	if m != nil {
 		return m.DefaultValue
@@ -781,6 +798,7 @@ func (*Enum) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Enum) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{2} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Enum) GetName() string {
 	if m != nil {
 		return m.Name
@@ -788,6 +806,7 @@ func (m *Enum) GetName() string {
 	return ""
 }
 
+// GetEnumvalue returns Enumvalue, nil if m is nil.
 func (m *Enum) GetEnumvalue() []*EnumValue {
 	if m != nil {
 		return m.Enumvalue
@@ -795,6 +814,7 @@ func (m *Enum) GetEnumvalue() []*EnumValue {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *Enum) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -802,6 +822,7 @@ func (m *Enum) GetOptions() []*Option {
 	return nil
 }
 
+// GetSourceContext returns SourceContext, nil if m is nil.
 func (m *Enum) GetSourceContext() *SourceContext {
 	if m != nil {
 		return m.SourceContext
@@ -809,6 +830,7 @@ func (m *Enum) GetSourceContext() *SourceContext {
 	return nil
 }
 
+// GetSyntax returns Syntax, Syntax_SYNTAX_PROTO2 if m is nil.
 func (m *Enum) GetSyntax() Syntax {
 	if m != nil {
 		return m.Syntax
@@ -816,6 +838,7 @@ func (m *Enum) GetSyntax() Syntax {
 	return Syntax_SYNTAX_PROTO2
 }
 
+// GetEdition returns Edition, "" if m is nil.
 func (m *Enum) GetEdition() string {
 	if m != nil {
 		return m.Edition
@@ -985,6 +1008,7 @@ func (*EnumValue) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*EnumValue) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{3} }
 
+// GetName returns Name, "" if m is nil.
 func (m *EnumValue) GetName() string {
 	if m != nil {
 		return m.Name
@@ -992,6 +1016,7 @@ func (m *EnumValue) GetName() string {
 	return ""
 }
 
+// GetNumber returns Number, 0 if m is nil.
 func (m *EnumValue) GetNumber() int32 {
 	if m != nil {
 		return m.Number
@@ -999,6 +1024,7 @@ func (m *EnumValue) GetNumber() int32 {
 	return 0
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *EnumValue) GetOptions() []*Option {
 	if m != nil {
 		return m.Options
@@ -1133,6 +1159,7 @@ func (*Option) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Option) Descriptor() ([]byte, []int) { return file_google_protobuf_type_proto, []int{4} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Option) GetName() string {
 	if m != nil {
 		return m.Name
@@ -1140,6 +1167,7 @@ func (m *Option) GetName() string {
 	return ""
 }
 
+// GetValue returns Value, nil if m is nil.
 func (m *Option) GetValue() *Any {
 	if m != nil {
 		return m.Value

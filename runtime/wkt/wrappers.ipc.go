@@ -34,6 +34,7 @@ func (*DoubleValue) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{0}
 }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *DoubleValue) GetValue() float64 {
 	if m != nil {
 		return m.Value
@@ -135,6 +136,7 @@ func (*FloatValue) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FloatValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{1} }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *FloatValue) GetValue() float32 {
 	if m != nil {
 		return m.Value
@@ -236,6 +238,7 @@ func (*Int64Value) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Int64Value) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{2} }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *Int64Value) GetValue() int64 {
 	if m != nil {
 		return m.Value
@@ -340,6 +343,7 @@ func (*UInt64Value) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{3}
 }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *UInt64Value) GetValue() uint64 {
 	if m != nil {
 		return m.Value
@@ -441,6 +445,7 @@ func (*Int32Value) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Int32Value) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{4} }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *Int32Value) GetValue() int32 {
 	if m != nil {
 		return m.Value
@@ -545,6 +550,7 @@ func (*UInt32Value) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{5}
 }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *UInt32Value) GetValue() uint32 {
 	if m != nil {
 		return m.Value
@@ -647,6 +653,7 @@ func (*BoolValue) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*BoolValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{6} }
 
+// GetValue returns Value, false if m is nil.
 func (m *BoolValue) GetValue() bool {
 	if m != nil {
 		return m.Value
@@ -751,6 +758,7 @@ func (*StringValue) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_wrappers_proto, []int{7}
 }
 
+// GetValue returns Value, "" if m is nil.
 func (m *StringValue) GetValue() string {
 	if m != nil {
 		return m.Value
@@ -852,6 +860,7 @@ func (*BytesValue) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*BytesValue) Descriptor() ([]byte, []int) { return file_google_protobuf_wrappers_proto, []int{8} }
 
+// GetValue returns Value, nil if m is nil.
 func (m *BytesValue) GetValue() []byte {
 	if m != nil {
 		return m.Value

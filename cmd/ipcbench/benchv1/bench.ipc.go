@@ -33,6 +33,7 @@ func (*Data) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Data) Descriptor() ([]byte, []int) { return file_bench_proto, []int{0} }
 
+// GetData returns Data, nil if m is nil.
 func (m *Data) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -132,6 +133,7 @@ func (*AwaitNotesRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*AwaitNotesRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{1} }
 
+// GetTotal returns Total, 0 if m is nil.
 func (m *AwaitNotesRequest) GetTotal() uint64 {
 	if m != nil {
 		return m.Total
@@ -310,6 +312,7 @@ func (*DownloadRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DownloadRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{3} }
 
+// GetBytes returns Bytes, 0 if m is nil.
 func (m *DownloadRequest) GetBytes() uint32 {
 	if m != nil {
 		return m.Bytes
@@ -317,6 +320,7 @@ func (m *DownloadRequest) GetBytes() uint32 {
 	return 0
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *DownloadRequest) GetCount() uint64 {
 	if m != nil {
 		return m.Count
@@ -425,6 +429,7 @@ func (*UploadResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UploadResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{4} }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *UploadResponse) GetCount() uint64 {
 	if m != nil {
 		return m.Count
@@ -524,6 +529,7 @@ func (*ListenRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListenRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{5} }
 
+// GetAddress returns Address, "" if m is nil.
 func (m *ListenRequest) GetAddress() string {
 	if m != nil {
 		return m.Address
@@ -531,6 +537,7 @@ func (m *ListenRequest) GetAddress() string {
 	return ""
 }
 
+// GetBare returns Bare, false if m is nil.
 func (m *ListenRequest) GetBare() bool {
 	if m != nil {
 		return m.Bare
@@ -639,6 +646,7 @@ func (*ListenResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ListenResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{6} }
 
+// GetAddress returns Address, "" if m is nil.
 func (m *ListenResponse) GetAddress() string {
 	if m != nil {
 		return m.Address
@@ -739,6 +747,7 @@ func (*PingPongRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*PingPongRequest) Descriptor() ([]byte, []int) { return file_bench_proto, []int{7} }
 
+// GetPath returns Path, "" if m is nil.
 func (m *PingPongRequest) GetPath() string {
 	if m != nil {
 		return m.Path
@@ -746,6 +755,7 @@ func (m *PingPongRequest) GetPath() string {
 	return ""
 }
 
+// GetBytes returns Bytes, 0 if m is nil.
 func (m *PingPongRequest) GetBytes() uint32 {
 	if m != nil {
 		return m.Bytes
@@ -753,6 +763,7 @@ func (m *PingPongRequest) GetBytes() uint32 {
 	return 0
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *PingPongRequest) GetCount() uint64 {
 	if m != nil {
 		return m.Count
@@ -1028,6 +1039,7 @@ func (*UsageResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*UsageResponse) Descriptor() ([]byte, []int) { return file_bench_proto, []int{10} }
 
+// GetProcessorTime returns ProcessorTime, nil if m is nil.
 func (m *UsageResponse) GetProcessorTime() *wkt.Duration {
 	if m != nil {
 		return m.ProcessorTime

@@ -33,6 +33,7 @@ func (*GreetRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GreetRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *GreetRequest) GetName() string {
 	if m != nil {
 		return m.Name
@@ -131,6 +132,7 @@ func (*GreetResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*GreetResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{1} }
 
+// GetText returns Text, "" if m is nil.
 func (m *GreetResponse) GetText() string {
 	if m != nil {
 		return m.Text
@@ -232,6 +234,7 @@ func (*NameTooLong) Descriptor() ([]byte, []int) { return file_hello_proto, []in
 // Error returns m as text: a method may fail with it.
 func (m *NameTooLong) Error() string { return codec.FormatError("hello.v1.NameTooLong", m) }
 
+// GetLimit returns Limit, 0 if m is nil.
 func (m *NameTooLong) GetLimit() uint32 {
 	if m != nil {
 		return m.Limit
@@ -331,6 +334,7 @@ func (*CountdownRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CountdownRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{3} }
 
+// GetFrom returns From, 0 if m is nil.
 func (m *CountdownRequest) GetFrom() uint32 {
 	if m != nil {
 		return m.From
@@ -430,6 +434,7 @@ func (*CountdownResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CountdownResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{4} }
 
+// GetNumber returns Number, 0 if m is nil.
 func (m *CountdownResponse) GetNumber() uint32 {
 	if m != nil {
 		return m.Number
@@ -529,6 +534,7 @@ func (*ChatRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ChatRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{5} }
 
+// GetLine returns Line, "" if m is nil.
 func (m *ChatRequest) GetLine() string {
 	if m != nil {
 		return m.Line
@@ -627,6 +633,7 @@ func (*ChatResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ChatResponse) Descriptor() ([]byte, []int) { return file_hello_proto, []int{6} }
 
+// GetLine returns Line, "" if m is nil.
 func (m *ChatResponse) GetLine() string {
 	if m != nil {
 		return m.Line
@@ -725,6 +732,7 @@ func (*WaveRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*WaveRequest) Descriptor() ([]byte, []int) { return file_hello_proto, []int{7} }
 
+// GetName returns Name, "" if m is nil.
 func (m *WaveRequest) GetName() string {
 	if m != nil {
 		return m.Name

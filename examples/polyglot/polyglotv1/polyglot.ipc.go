@@ -35,6 +35,7 @@ func (*Sample) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Sample) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{0} }
 
+// GetSensor returns Sensor, "" if m is nil.
 func (m *Sample) GetSensor() string {
 	if m != nil {
 		return m.Sensor
@@ -42,6 +43,7 @@ func (m *Sample) GetSensor() string {
 	return ""
 }
 
+// GetValue returns Value, 0 if m is nil.
 func (m *Sample) GetValue() float64 {
 	if m != nil {
 		return m.Value
@@ -149,6 +151,7 @@ func (*Summary) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Summary) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{1} }
 
+// GetRows returns Rows, nil if m is nil.
 func (m *Summary) GetRows() []*Summary_Row {
 	if m != nil {
 		return m.Rows
@@ -259,6 +262,7 @@ func (*Summary_Row) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Summary_Row) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{1, 0} }
 
+// GetSensor returns Sensor, "" if m is nil.
 func (m *Summary_Row) GetSensor() string {
 	if m != nil {
 		return m.Sensor
@@ -266,6 +270,7 @@ func (m *Summary_Row) GetSensor() string {
 	return ""
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *Summary_Row) GetCount() uint32 {
 	if m != nil {
 		return m.Count
@@ -273,6 +278,7 @@ func (m *Summary_Row) GetCount() uint32 {
 	return 0
 }
 
+// GetLeast returns Least, 0 if m is nil.
 func (m *Summary_Row) GetLeast() float64 {
 	if m != nil {
 		return m.Least
@@ -280,6 +286,7 @@ func (m *Summary_Row) GetLeast() float64 {
 	return 0
 }
 
+// GetMean returns Mean, 0 if m is nil.
 func (m *Summary_Row) GetMean() float64 {
 	if m != nil {
 		return m.Mean
@@ -287,6 +294,7 @@ func (m *Summary_Row) GetMean() float64 {
 	return 0
 }
 
+// GetMost returns Most, 0 if m is nil.
 func (m *Summary_Row) GetMost() float64 {
 	if m != nil {
 		return m.Most
@@ -294,6 +302,7 @@ func (m *Summary_Row) GetMost() float64 {
 	return 0
 }
 
+// GetDeviation returns Deviation, 0 if m is nil.
 func (m *Summary_Row) GetDeviation() float64 {
 	if m != nil {
 		return m.Deviation
@@ -438,6 +447,7 @@ func (*Line) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Line) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{2} }
 
+// GetText returns Text, "" if m is nil.
 func (m *Line) GetText() string {
 	if m != nil {
 		return m.Text
@@ -536,6 +546,7 @@ func (*DescribeRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DescribeRequest) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{3} }
 
+// GetSensor returns Sensor, "" if m is nil.
 func (m *DescribeRequest) GetSensor() string {
 	if m != nil {
 		return m.Sensor
@@ -637,6 +648,7 @@ func (*Sensor) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Sensor) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{4} }
 
+// GetPlace returns Place, "" if m is nil.
 func (m *Sensor) GetPlace() string {
 	if m != nil {
 		return m.Place
@@ -644,6 +656,7 @@ func (m *Sensor) GetPlace() string {
 	return ""
 }
 
+// GetUnit returns Unit, "" if m is nil.
 func (m *Sensor) GetUnit() string {
 	if m != nil {
 		return m.Unit
@@ -651,6 +664,7 @@ func (m *Sensor) GetUnit() string {
 	return ""
 }
 
+// GetCorrection returns Correction, 0 if m is nil.
 func (m *Sensor) GetCorrection() float64 {
 	if m != nil {
 		return m.Correction
@@ -770,6 +784,7 @@ func (*UnknownSensor) Descriptor() ([]byte, []int) { return file_polyglot_proto,
 // Error returns m as text: a method may fail with it.
 func (m *UnknownSensor) Error() string { return codec.FormatError("polyglot.v1.UnknownSensor", m) }
 
+// GetSensor returns Sensor, "" if m is nil.
 func (m *UnknownSensor) GetSensor() string {
 	if m != nil {
 		return m.Sensor
@@ -868,6 +883,7 @@ func (*LogRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*LogRequest) Descriptor() ([]byte, []int) { return file_polyglot_proto, []int{6} }
 
+// GetText returns Text, "" if m is nil.
 func (m *LogRequest) GetText() string {
 	if m != nil {
 		return m.Text

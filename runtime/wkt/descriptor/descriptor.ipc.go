@@ -135,6 +135,7 @@ func (*FileDescriptorSet) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{0}
 }
 
+// GetFile returns File, nil if m is nil.
 func (m *FileDescriptorSet) GetFile() []*FileDescriptorProto {
 	if m != nil {
 		return m.File
@@ -285,6 +286,7 @@ func (*FileDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{1}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *FileDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -292,6 +294,7 @@ func (m *FileDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetPackage returns the value of Package, "" if there is none.
 func (m *FileDescriptorProto) GetPackage() string {
 	if m != nil && m.Package != nil {
 		return *m.Package
@@ -299,6 +302,7 @@ func (m *FileDescriptorProto) GetPackage() string {
 	return ""
 }
 
+// GetDependency returns Dependency, nil if m is nil.
 func (m *FileDescriptorProto) GetDependency() []string {
 	if m != nil {
 		return m.Dependency
@@ -306,6 +310,7 @@ func (m *FileDescriptorProto) GetDependency() []string {
 	return nil
 }
 
+// GetPublicDependency returns PublicDependency, nil if m is nil.
 func (m *FileDescriptorProto) GetPublicDependency() []int32 {
 	if m != nil {
 		return m.PublicDependency
@@ -313,6 +318,7 @@ func (m *FileDescriptorProto) GetPublicDependency() []int32 {
 	return nil
 }
 
+// GetWeakDependency returns WeakDependency, nil if m is nil.
 func (m *FileDescriptorProto) GetWeakDependency() []int32 {
 	if m != nil {
 		return m.WeakDependency
@@ -320,6 +326,7 @@ func (m *FileDescriptorProto) GetWeakDependency() []int32 {
 	return nil
 }
 
+// GetMessageType returns MessageType, nil if m is nil.
 func (m *FileDescriptorProto) GetMessageType() []*DescriptorProto {
 	if m != nil {
 		return m.MessageType
@@ -327,6 +334,7 @@ func (m *FileDescriptorProto) GetMessageType() []*DescriptorProto {
 	return nil
 }
 
+// GetEnumType returns EnumType, nil if m is nil.
 func (m *FileDescriptorProto) GetEnumType() []*EnumDescriptorProto {
 	if m != nil {
 		return m.EnumType
@@ -334,6 +342,7 @@ func (m *FileDescriptorProto) GetEnumType() []*EnumDescriptorProto {
 	return nil
 }
 
+// GetService returns Service, nil if m is nil.
 func (m *FileDescriptorProto) GetService() []*ServiceDescriptorProto {
 	if m != nil {
 		return m.Service
@@ -341,6 +350,7 @@ func (m *FileDescriptorProto) GetService() []*ServiceDescriptorProto {
 	return nil
 }
 
+// GetExtension returns Extension, nil if m is nil.
 func (m *FileDescriptorProto) GetExtension() []*FieldDescriptorProto {
 	if m != nil {
 		return m.Extension
@@ -348,6 +358,7 @@ func (m *FileDescriptorProto) GetExtension() []*FieldDescriptorProto {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *FileDescriptorProto) GetOptions() *FileOptions {
 	if m != nil {
 		return m.Options
@@ -355,6 +366,7 @@ func (m *FileDescriptorProto) GetOptions() *FileOptions {
 	return nil
 }
 
+// GetSourceCodeInfo returns SourceCodeInfo, nil if m is nil.
 func (m *FileDescriptorProto) GetSourceCodeInfo() *SourceCodeInfo {
 	if m != nil {
 		return m.SourceCodeInfo
@@ -362,6 +374,7 @@ func (m *FileDescriptorProto) GetSourceCodeInfo() *SourceCodeInfo {
 	return nil
 }
 
+// GetSyntax returns the value of Syntax, "" if there is none.
 func (m *FileDescriptorProto) GetSyntax() string {
 	if m != nil && m.Syntax != nil {
 		return *m.Syntax
@@ -369,6 +382,7 @@ func (m *FileDescriptorProto) GetSyntax() string {
 	return ""
 }
 
+// GetEdition returns the value of Edition, Edition_EDITION_UNKNOWN if there is none.
 func (m *FileDescriptorProto) GetEdition() Edition {
 	if m != nil && m.Edition != nil {
 		return *m.Edition
@@ -690,6 +704,7 @@ func (*DescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *DescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -697,6 +712,7 @@ func (m *DescriptorProto) GetName() string {
 	return ""
 }
 
+// GetField returns Field, nil if m is nil.
 func (m *DescriptorProto) GetField() []*FieldDescriptorProto {
 	if m != nil {
 		return m.Field
@@ -704,6 +720,7 @@ func (m *DescriptorProto) GetField() []*FieldDescriptorProto {
 	return nil
 }
 
+// GetExtension returns Extension, nil if m is nil.
 func (m *DescriptorProto) GetExtension() []*FieldDescriptorProto {
 	if m != nil {
 		return m.Extension
@@ -711,6 +728,7 @@ func (m *DescriptorProto) GetExtension() []*FieldDescriptorProto {
 	return nil
 }
 
+// GetNestedType returns NestedType, nil if m is nil.
 func (m *DescriptorProto) GetNestedType() []*DescriptorProto {
 	if m != nil {
 		return m.NestedType
@@ -718,6 +736,7 @@ func (m *DescriptorProto) GetNestedType() []*DescriptorProto {
 	return nil
 }
 
+// GetEnumType returns EnumType, nil if m is nil.
 func (m *DescriptorProto) GetEnumType() []*EnumDescriptorProto {
 	if m != nil {
 		return m.EnumType
@@ -725,6 +744,7 @@ func (m *DescriptorProto) GetEnumType() []*EnumDescriptorProto {
 	return nil
 }
 
+// GetExtensionRange returns ExtensionRange, nil if m is nil.
 func (m *DescriptorProto) GetExtensionRange() []*DescriptorProto_ExtensionRange {
 	if m != nil {
 		return m.ExtensionRange
@@ -732,6 +752,7 @@ func (m *DescriptorProto) GetExtensionRange() []*DescriptorProto_ExtensionRange 
 	return nil
 }
 
+// GetOneofDecl returns OneofDecl, nil if m is nil.
 func (m *DescriptorProto) GetOneofDecl() []*OneofDescriptorProto {
 	if m != nil {
 		return m.OneofDecl
@@ -739,6 +760,7 @@ func (m *DescriptorProto) GetOneofDecl() []*OneofDescriptorProto {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *DescriptorProto) GetOptions() *MessageOptions {
 	if m != nil {
 		return m.Options
@@ -746,6 +768,7 @@ func (m *DescriptorProto) GetOptions() *MessageOptions {
 	return nil
 }
 
+// GetReservedRange returns ReservedRange, nil if m is nil.
 func (m *DescriptorProto) GetReservedRange() []*DescriptorProto_ReservedRange {
 	if m != nil {
 		return m.ReservedRange
@@ -753,6 +776,7 @@ func (m *DescriptorProto) GetReservedRange() []*DescriptorProto_ReservedRange {
 	return nil
 }
 
+// GetReservedName returns ReservedName, nil if m is nil.
 func (m *DescriptorProto) GetReservedName() []string {
 	if m != nil {
 		return m.ReservedName
@@ -1043,6 +1067,7 @@ func (*DescriptorProto_ExtensionRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2, 0}
 }
 
+// GetStart returns the value of Start, 0 if there is none.
 func (m *DescriptorProto_ExtensionRange) GetStart() int32 {
 	if m != nil && m.Start != nil {
 		return *m.Start
@@ -1050,6 +1075,7 @@ func (m *DescriptorProto_ExtensionRange) GetStart() int32 {
 	return 0
 }
 
+// GetEnd returns the value of End, 0 if there is none.
 func (m *DescriptorProto_ExtensionRange) GetEnd() int32 {
 	if m != nil && m.End != nil {
 		return *m.End
@@ -1057,6 +1083,7 @@ func (m *DescriptorProto_ExtensionRange) GetEnd() int32 {
 	return 0
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *DescriptorProto_ExtensionRange) GetOptions() *ExtensionRangeOptions {
 	if m != nil {
 		return m.Options
@@ -1203,6 +1230,7 @@ func (*DescriptorProto_ReservedRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{2, 1}
 }
 
+// GetStart returns the value of Start, 0 if there is none.
 func (m *DescriptorProto_ReservedRange) GetStart() int32 {
 	if m != nil && m.Start != nil {
 		return *m.Start
@@ -1210,6 +1238,7 @@ func (m *DescriptorProto_ReservedRange) GetStart() int32 {
 	return 0
 }
 
+// GetEnd returns the value of End, 0 if there is none.
 func (m *DescriptorProto_ReservedRange) GetEnd() int32 {
 	if m != nil && m.End != nil {
 		return *m.End
@@ -1337,6 +1366,7 @@ func (*ExtensionRangeOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *ExtensionRangeOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *ExtensionRangeOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -1344,6 +1374,7 @@ func (m *ExtensionRangeOptions) GetUninterpretedOption() []*UninterpretedOption 
 	return nil
 }
 
+// GetDeclaration returns Declaration, nil if m is nil.
 func (m *ExtensionRangeOptions) GetDeclaration() []*ExtensionRangeOptions_Declaration {
 	if m != nil {
 		return m.Declaration
@@ -1351,6 +1382,7 @@ func (m *ExtensionRangeOptions) GetDeclaration() []*ExtensionRangeOptions_Declar
 	return nil
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *ExtensionRangeOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -1358,6 +1390,7 @@ func (m *ExtensionRangeOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetVerification returns the value of Verification, its default if there is none.
 func (m *ExtensionRangeOptions) GetVerification() ExtensionRangeOptions_VerificationState {
 	if m != nil && m.Verification != nil {
 		return *m.Verification
@@ -1576,6 +1609,7 @@ func (*ExtensionRangeOptions_Declaration) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{3, 0}
 }
 
+// GetNumber returns the value of Number, 0 if there is none.
 func (m *ExtensionRangeOptions_Declaration) GetNumber() int32 {
 	if m != nil && m.Number != nil {
 		return *m.Number
@@ -1583,6 +1617,7 @@ func (m *ExtensionRangeOptions_Declaration) GetNumber() int32 {
 	return 0
 }
 
+// GetFullName returns the value of FullName, "" if there is none.
 func (m *ExtensionRangeOptions_Declaration) GetFullName() string {
 	if m != nil && m.FullName != nil {
 		return *m.FullName
@@ -1590,6 +1625,7 @@ func (m *ExtensionRangeOptions_Declaration) GetFullName() string {
 	return ""
 }
 
+// GetType returns the value of Type, "" if there is none.
 func (m *ExtensionRangeOptions_Declaration) GetType() string {
 	if m != nil && m.Type != nil {
 		return *m.Type
@@ -1597,6 +1633,7 @@ func (m *ExtensionRangeOptions_Declaration) GetType() string {
 	return ""
 }
 
+// GetReserved returns the value of Reserved, false if there is none.
 func (m *ExtensionRangeOptions_Declaration) GetReserved() bool {
 	if m != nil && m.Reserved != nil {
 		return *m.Reserved
@@ -1604,6 +1641,7 @@ func (m *ExtensionRangeOptions_Declaration) GetReserved() bool {
 	return false
 }
 
+// GetRepeated returns the value of Repeated, false if there is none.
 func (m *ExtensionRangeOptions_Declaration) GetRepeated() bool {
 	if m != nil && m.Repeated != nil {
 		return *m.Repeated
@@ -1800,6 +1838,7 @@ func (*FieldDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{4}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *FieldDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -1807,6 +1846,7 @@ func (m *FieldDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetNumber returns the value of Number, 0 if there is none.
 func (m *FieldDescriptorProto) GetNumber() int32 {
 	if m != nil && m.Number != nil {
 		return *m.Number
@@ -1814,6 +1854,7 @@ func (m *FieldDescriptorProto) GetNumber() int32 {
 	return 0
 }
 
+// GetLabel returns the value of Label, FieldDescriptorProto_LABEL_OPTIONAL if there is none.
 func (m *FieldDescriptorProto) GetLabel() FieldDescriptorProto_Label {
 	if m != nil && m.Label != nil {
 		return *m.Label
@@ -1821,6 +1862,7 @@ func (m *FieldDescriptorProto) GetLabel() FieldDescriptorProto_Label {
 	return FieldDescriptorProto_LABEL_OPTIONAL
 }
 
+// GetType returns the value of Type, FieldDescriptorProto_TYPE_DOUBLE if there is none.
 func (m *FieldDescriptorProto) GetType() FieldDescriptorProto_Type {
 	if m != nil && m.Type != nil {
 		return *m.Type
@@ -1828,6 +1870,7 @@ func (m *FieldDescriptorProto) GetType() FieldDescriptorProto_Type {
 	return FieldDescriptorProto_TYPE_DOUBLE
 }
 
+// GetTypeName returns the value of TypeName, "" if there is none.
 func (m *FieldDescriptorProto) GetTypeName() string {
 	if m != nil && m.TypeName != nil {
 		return *m.TypeName
@@ -1835,6 +1878,7 @@ func (m *FieldDescriptorProto) GetTypeName() string {
 	return ""
 }
 
+// GetExtendee returns the value of Extendee, "" if there is none.
 func (m *FieldDescriptorProto) GetExtendee() string {
 	if m != nil && m.Extendee != nil {
 		return *m.Extendee
@@ -1842,6 +1886,7 @@ func (m *FieldDescriptorProto) GetExtendee() string {
 	return ""
 }
 
+// GetDefaultValue returns the value of DefaultValue, "" if there is none.
 func (m *FieldDescriptorProto) GetDefaultValue() string {
 	if m != nil && m.DefaultValue != nil {
 		return *m.DefaultValue
@@ -1849,6 +1894,7 @@ func (m *FieldDescriptorProto) GetDefaultValue() string {
 	return ""
 }
 
+// GetOneofIndex returns the value of OneofIndex, 0 if there is none.
 func (m *FieldDescriptorProto) GetOneofIndex() int32 {
 	if m != nil && m.OneofIndex != nil {
 		return *m.OneofIndex
@@ -1856,6 +1902,7 @@ func (m *FieldDescriptorProto) GetOneofIndex() int32 {
 	return 0
 }
 
+// GetJsonName returns the value of JsonName, "" if there is none.
 func (m *FieldDescriptorProto) GetJsonName() string {
 	if m != nil && m.JsonName != nil {
 		return *m.JsonName
@@ -1863,6 +1910,7 @@ func (m *FieldDescriptorProto) GetJsonName() string {
 	return ""
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *FieldDescriptorProto) GetOptions() *FieldOptions {
 	if m != nil {
 		return m.Options
@@ -1870,6 +1918,7 @@ func (m *FieldDescriptorProto) GetOptions() *FieldOptions {
 	return nil
 }
 
+// GetProto3Optional returns the value of Proto3Optional, false if there is none.
 func (m *FieldDescriptorProto) GetProto3Optional() bool {
 	if m != nil && m.Proto3Optional != nil {
 		return *m.Proto3Optional
@@ -2275,6 +2324,7 @@ func (*OneofDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{5}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *OneofDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -2282,6 +2332,7 @@ func (m *OneofDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *OneofDescriptorProto) GetOptions() *OneofOptions {
 	if m != nil {
 		return m.Options
@@ -2423,6 +2474,7 @@ func (*EnumDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{6}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *EnumDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -2430,6 +2482,7 @@ func (m *EnumDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetValue returns Value, nil if m is nil.
 func (m *EnumDescriptorProto) GetValue() []*EnumValueDescriptorProto {
 	if m != nil {
 		return m.Value
@@ -2437,6 +2490,7 @@ func (m *EnumDescriptorProto) GetValue() []*EnumValueDescriptorProto {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *EnumDescriptorProto) GetOptions() *EnumOptions {
 	if m != nil {
 		return m.Options
@@ -2444,6 +2498,7 @@ func (m *EnumDescriptorProto) GetOptions() *EnumOptions {
 	return nil
 }
 
+// GetReservedRange returns ReservedRange, nil if m is nil.
 func (m *EnumDescriptorProto) GetReservedRange() []*EnumDescriptorProto_EnumReservedRange {
 	if m != nil {
 		return m.ReservedRange
@@ -2451,6 +2506,7 @@ func (m *EnumDescriptorProto) GetReservedRange() []*EnumDescriptorProto_EnumRese
 	return nil
 }
 
+// GetReservedName returns ReservedName, nil if m is nil.
 func (m *EnumDescriptorProto) GetReservedName() []string {
 	if m != nil {
 		return m.ReservedName
@@ -2640,6 +2696,7 @@ func (*EnumDescriptorProto_EnumReservedRange) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{6, 0}
 }
 
+// GetStart returns the value of Start, 0 if there is none.
 func (m *EnumDescriptorProto_EnumReservedRange) GetStart() int32 {
 	if m != nil && m.Start != nil {
 		return *m.Start
@@ -2647,6 +2704,7 @@ func (m *EnumDescriptorProto_EnumReservedRange) GetStart() int32 {
 	return 0
 }
 
+// GetEnd returns the value of End, 0 if there is none.
 func (m *EnumDescriptorProto_EnumReservedRange) GetEnd() int32 {
 	if m != nil && m.End != nil {
 		return *m.End
@@ -2762,6 +2820,7 @@ func (*EnumValueDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{7}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *EnumValueDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -2769,6 +2828,7 @@ func (m *EnumValueDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetNumber returns the value of Number, 0 if there is none.
 func (m *EnumValueDescriptorProto) GetNumber() int32 {
 	if m != nil && m.Number != nil {
 		return *m.Number
@@ -2776,6 +2836,7 @@ func (m *EnumValueDescriptorProto) GetNumber() int32 {
 	return 0
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *EnumValueDescriptorProto) GetOptions() *EnumValueOptions {
 	if m != nil {
 		return m.Options
@@ -2921,6 +2982,7 @@ func (*ServiceDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{8}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *ServiceDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -2928,6 +2990,7 @@ func (m *ServiceDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetMethod returns Method, nil if m is nil.
 func (m *ServiceDescriptorProto) GetMethod() []*MethodDescriptorProto {
 	if m != nil {
 		return m.Method
@@ -2935,6 +2998,7 @@ func (m *ServiceDescriptorProto) GetMethod() []*MethodDescriptorProto {
 	return nil
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *ServiceDescriptorProto) GetOptions() *ServiceOptions {
 	if m != nil {
 		return m.Options
@@ -3097,6 +3161,7 @@ func (*MethodDescriptorProto) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{9}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *MethodDescriptorProto) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -3104,6 +3169,7 @@ func (m *MethodDescriptorProto) GetName() string {
 	return ""
 }
 
+// GetInputType returns the value of InputType, "" if there is none.
 func (m *MethodDescriptorProto) GetInputType() string {
 	if m != nil && m.InputType != nil {
 		return *m.InputType
@@ -3111,6 +3177,7 @@ func (m *MethodDescriptorProto) GetInputType() string {
 	return ""
 }
 
+// GetOutputType returns the value of OutputType, "" if there is none.
 func (m *MethodDescriptorProto) GetOutputType() string {
 	if m != nil && m.OutputType != nil {
 		return *m.OutputType
@@ -3118,6 +3185,7 @@ func (m *MethodDescriptorProto) GetOutputType() string {
 	return ""
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *MethodDescriptorProto) GetOptions() *MethodOptions {
 	if m != nil {
 		return m.Options
@@ -3125,6 +3193,7 @@ func (m *MethodDescriptorProto) GetOptions() *MethodOptions {
 	return nil
 }
 
+// GetClientStreaming returns the value of ClientStreaming, its default if there is none.
 func (m *MethodDescriptorProto) GetClientStreaming() bool {
 	if m != nil && m.ClientStreaming != nil {
 		return *m.ClientStreaming
@@ -3132,6 +3201,7 @@ func (m *MethodDescriptorProto) GetClientStreaming() bool {
 	return false
 }
 
+// GetServerStreaming returns the value of ServerStreaming, its default if there is none.
 func (m *MethodDescriptorProto) GetServerStreaming() bool {
 	if m != nil && m.ServerStreaming != nil {
 		return *m.ServerStreaming
@@ -3401,6 +3471,7 @@ func (*FileOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *FileOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetJavaPackage returns the value of JavaPackage, "" if there is none.
 func (m *FileOptions) GetJavaPackage() string {
 	if m != nil && m.JavaPackage != nil {
 		return *m.JavaPackage
@@ -3408,6 +3479,7 @@ func (m *FileOptions) GetJavaPackage() string {
 	return ""
 }
 
+// GetJavaOuterClassname returns the value of JavaOuterClassname, "" if there is none.
 func (m *FileOptions) GetJavaOuterClassname() string {
 	if m != nil && m.JavaOuterClassname != nil {
 		return *m.JavaOuterClassname
@@ -3415,6 +3487,7 @@ func (m *FileOptions) GetJavaOuterClassname() string {
 	return ""
 }
 
+// GetJavaMultipleFiles returns the value of JavaMultipleFiles, its default if there is none.
 func (m *FileOptions) GetJavaMultipleFiles() bool {
 	if m != nil && m.JavaMultipleFiles != nil {
 		return *m.JavaMultipleFiles
@@ -3422,6 +3495,8 @@ func (m *FileOptions) GetJavaMultipleFiles() bool {
 	return false
 }
 
+// GetJavaGenerateEqualsAndHash returns the value of JavaGenerateEqualsAndHash, false if there is none.
+//
 // Deprecated: the schema marks this field as deprecated.
 func (m *FileOptions) GetJavaGenerateEqualsAndHash() bool {
 	if m != nil && m.JavaGenerateEqualsAndHash != nil {
@@ -3430,6 +3505,7 @@ func (m *FileOptions) GetJavaGenerateEqualsAndHash() bool {
 	return false
 }
 
+// GetJavaStringCheckUtf8 returns the value of JavaStringCheckUtf8, its default if there is none.
 func (m *FileOptions) GetJavaStringCheckUtf8() bool {
 	if m != nil && m.JavaStringCheckUtf8 != nil {
 		return *m.JavaStringCheckUtf8
@@ -3437,6 +3513,7 @@ func (m *FileOptions) GetJavaStringCheckUtf8() bool {
 	return false
 }
 
+// GetOptimizeFor returns the value of OptimizeFor, its default if there is none.
 func (m *FileOptions) GetOptimizeFor() FileOptions_OptimizeMode {
 	if m != nil && m.OptimizeFor != nil {
 		return *m.OptimizeFor
@@ -3444,6 +3521,7 @@ func (m *FileOptions) GetOptimizeFor() FileOptions_OptimizeMode {
 	return FileOptions_SPEED
 }
 
+// GetGoPackage returns the value of GoPackage, "" if there is none.
 func (m *FileOptions) GetGoPackage() string {
 	if m != nil && m.GoPackage != nil {
 		return *m.GoPackage
@@ -3451,6 +3529,7 @@ func (m *FileOptions) GetGoPackage() string {
 	return ""
 }
 
+// GetCcGenericServices returns the value of CcGenericServices, its default if there is none.
 func (m *FileOptions) GetCcGenericServices() bool {
 	if m != nil && m.CcGenericServices != nil {
 		return *m.CcGenericServices
@@ -3458,6 +3537,7 @@ func (m *FileOptions) GetCcGenericServices() bool {
 	return false
 }
 
+// GetJavaGenericServices returns the value of JavaGenericServices, its default if there is none.
 func (m *FileOptions) GetJavaGenericServices() bool {
 	if m != nil && m.JavaGenericServices != nil {
 		return *m.JavaGenericServices
@@ -3465,6 +3545,7 @@ func (m *FileOptions) GetJavaGenericServices() bool {
 	return false
 }
 
+// GetPyGenericServices returns the value of PyGenericServices, its default if there is none.
 func (m *FileOptions) GetPyGenericServices() bool {
 	if m != nil && m.PyGenericServices != nil {
 		return *m.PyGenericServices
@@ -3472,6 +3553,7 @@ func (m *FileOptions) GetPyGenericServices() bool {
 	return false
 }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *FileOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -3479,6 +3561,7 @@ func (m *FileOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetCcEnableArenas returns the value of CcEnableArenas, its default if there is none.
 func (m *FileOptions) GetCcEnableArenas() bool {
 	if m != nil && m.CcEnableArenas != nil {
 		return *m.CcEnableArenas
@@ -3486,6 +3569,7 @@ func (m *FileOptions) GetCcEnableArenas() bool {
 	return true
 }
 
+// GetObjcClassPrefix returns the value of ObjcClassPrefix, "" if there is none.
 func (m *FileOptions) GetObjcClassPrefix() string {
 	if m != nil && m.ObjcClassPrefix != nil {
 		return *m.ObjcClassPrefix
@@ -3493,6 +3577,7 @@ func (m *FileOptions) GetObjcClassPrefix() string {
 	return ""
 }
 
+// GetCsharpNamespace returns the value of CsharpNamespace, "" if there is none.
 func (m *FileOptions) GetCsharpNamespace() string {
 	if m != nil && m.CsharpNamespace != nil {
 		return *m.CsharpNamespace
@@ -3500,6 +3585,7 @@ func (m *FileOptions) GetCsharpNamespace() string {
 	return ""
 }
 
+// GetSwiftPrefix returns the value of SwiftPrefix, "" if there is none.
 func (m *FileOptions) GetSwiftPrefix() string {
 	if m != nil && m.SwiftPrefix != nil {
 		return *m.SwiftPrefix
@@ -3507,6 +3593,7 @@ func (m *FileOptions) GetSwiftPrefix() string {
 	return ""
 }
 
+// GetPhpClassPrefix returns the value of PhpClassPrefix, "" if there is none.
 func (m *FileOptions) GetPhpClassPrefix() string {
 	if m != nil && m.PhpClassPrefix != nil {
 		return *m.PhpClassPrefix
@@ -3514,6 +3601,7 @@ func (m *FileOptions) GetPhpClassPrefix() string {
 	return ""
 }
 
+// GetPhpNamespace returns the value of PhpNamespace, "" if there is none.
 func (m *FileOptions) GetPhpNamespace() string {
 	if m != nil && m.PhpNamespace != nil {
 		return *m.PhpNamespace
@@ -3521,6 +3609,7 @@ func (m *FileOptions) GetPhpNamespace() string {
 	return ""
 }
 
+// GetPhpMetadataNamespace returns the value of PhpMetadataNamespace, "" if there is none.
 func (m *FileOptions) GetPhpMetadataNamespace() string {
 	if m != nil && m.PhpMetadataNamespace != nil {
 		return *m.PhpMetadataNamespace
@@ -3528,6 +3617,7 @@ func (m *FileOptions) GetPhpMetadataNamespace() string {
 	return ""
 }
 
+// GetRubyPackage returns the value of RubyPackage, "" if there is none.
 func (m *FileOptions) GetRubyPackage() string {
 	if m != nil && m.RubyPackage != nil {
 		return *m.RubyPackage
@@ -3535,6 +3625,7 @@ func (m *FileOptions) GetRubyPackage() string {
 	return ""
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *FileOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -3542,6 +3633,7 @@ func (m *FileOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *FileOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -4006,6 +4098,7 @@ func (*MessageOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *MessageOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetMessageSetWireFormat returns the value of MessageSetWireFormat, its default if there is none.
 func (m *MessageOptions) GetMessageSetWireFormat() bool {
 	if m != nil && m.MessageSetWireFormat != nil {
 		return *m.MessageSetWireFormat
@@ -4013,6 +4106,7 @@ func (m *MessageOptions) GetMessageSetWireFormat() bool {
 	return false
 }
 
+// GetNoStandardDescriptorAccessor returns the value of NoStandardDescriptorAccessor, its default if there is none.
 func (m *MessageOptions) GetNoStandardDescriptorAccessor() bool {
 	if m != nil && m.NoStandardDescriptorAccessor != nil {
 		return *m.NoStandardDescriptorAccessor
@@ -4020,6 +4114,7 @@ func (m *MessageOptions) GetNoStandardDescriptorAccessor() bool {
 	return false
 }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *MessageOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -4027,6 +4122,7 @@ func (m *MessageOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetMapEntry returns the value of MapEntry, false if there is none.
 func (m *MessageOptions) GetMapEntry() bool {
 	if m != nil && m.MapEntry != nil {
 		return *m.MapEntry
@@ -4034,6 +4130,8 @@ func (m *MessageOptions) GetMapEntry() bool {
 	return false
 }
 
+// GetDeprecatedLegacyJsonFieldConflicts returns the value of DeprecatedLegacyJsonFieldConflicts, false if there is none.
+//
 // Deprecated: the schema marks this field as deprecated.
 func (m *MessageOptions) GetDeprecatedLegacyJsonFieldConflicts() bool {
 	if m != nil && m.DeprecatedLegacyJsonFieldConflicts != nil {
@@ -4042,6 +4140,7 @@ func (m *MessageOptions) GetDeprecatedLegacyJsonFieldConflicts() bool {
 	return false
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *MessageOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -4049,6 +4148,7 @@ func (m *MessageOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *MessageOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -4317,6 +4417,7 @@ func (*FieldOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *FieldOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetCtype returns the value of Ctype, its default if there is none.
 func (m *FieldOptions) GetCtype() FieldOptions_CType {
 	if m != nil && m.Ctype != nil {
 		return *m.Ctype
@@ -4324,6 +4425,7 @@ func (m *FieldOptions) GetCtype() FieldOptions_CType {
 	return FieldOptions_STRING
 }
 
+// GetPacked returns the value of Packed, false if there is none.
 func (m *FieldOptions) GetPacked() bool {
 	if m != nil && m.Packed != nil {
 		return *m.Packed
@@ -4331,6 +4433,7 @@ func (m *FieldOptions) GetPacked() bool {
 	return false
 }
 
+// GetJstype returns the value of Jstype, its default if there is none.
 func (m *FieldOptions) GetJstype() FieldOptions_JSType {
 	if m != nil && m.Jstype != nil {
 		return *m.Jstype
@@ -4338,6 +4441,7 @@ func (m *FieldOptions) GetJstype() FieldOptions_JSType {
 	return FieldOptions_JS_NORMAL
 }
 
+// GetLazy returns the value of Lazy, its default if there is none.
 func (m *FieldOptions) GetLazy() bool {
 	if m != nil && m.Lazy != nil {
 		return *m.Lazy
@@ -4345,6 +4449,7 @@ func (m *FieldOptions) GetLazy() bool {
 	return false
 }
 
+// GetUnverifiedLazy returns the value of UnverifiedLazy, its default if there is none.
 func (m *FieldOptions) GetUnverifiedLazy() bool {
 	if m != nil && m.UnverifiedLazy != nil {
 		return *m.UnverifiedLazy
@@ -4352,6 +4457,7 @@ func (m *FieldOptions) GetUnverifiedLazy() bool {
 	return false
 }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *FieldOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -4359,6 +4465,7 @@ func (m *FieldOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetWeak returns the value of Weak, its default if there is none.
 func (m *FieldOptions) GetWeak() bool {
 	if m != nil && m.Weak != nil {
 		return *m.Weak
@@ -4366,6 +4473,7 @@ func (m *FieldOptions) GetWeak() bool {
 	return false
 }
 
+// GetDebugRedact returns the value of DebugRedact, its default if there is none.
 func (m *FieldOptions) GetDebugRedact() bool {
 	if m != nil && m.DebugRedact != nil {
 		return *m.DebugRedact
@@ -4373,6 +4481,7 @@ func (m *FieldOptions) GetDebugRedact() bool {
 	return false
 }
 
+// GetRetention returns the value of Retention, FieldOptions_RETENTION_UNKNOWN if there is none.
 func (m *FieldOptions) GetRetention() FieldOptions_OptionRetention {
 	if m != nil && m.Retention != nil {
 		return *m.Retention
@@ -4380,6 +4489,7 @@ func (m *FieldOptions) GetRetention() FieldOptions_OptionRetention {
 	return FieldOptions_RETENTION_UNKNOWN
 }
 
+// GetTargets returns Targets, nil if m is nil.
 func (m *FieldOptions) GetTargets() []FieldOptions_OptionTargetType {
 	if m != nil {
 		return m.Targets
@@ -4387,6 +4497,7 @@ func (m *FieldOptions) GetTargets() []FieldOptions_OptionTargetType {
 	return nil
 }
 
+// GetEditionDefaults returns EditionDefaults, nil if m is nil.
 func (m *FieldOptions) GetEditionDefaults() []*FieldOptions_EditionDefault {
 	if m != nil {
 		return m.EditionDefaults
@@ -4394,6 +4505,7 @@ func (m *FieldOptions) GetEditionDefaults() []*FieldOptions_EditionDefault {
 	return nil
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *FieldOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -4401,6 +4513,7 @@ func (m *FieldOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetFeatureSupport returns FeatureSupport, nil if m is nil.
 func (m *FieldOptions) GetFeatureSupport() *FieldOptions_FeatureSupport {
 	if m != nil {
 		return m.FeatureSupport
@@ -4408,6 +4521,7 @@ func (m *FieldOptions) GetFeatureSupport() *FieldOptions_FeatureSupport {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *FieldOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -4908,6 +5022,7 @@ func (*FieldOptions_EditionDefault) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 0}
 }
 
+// GetEdition returns the value of Edition, Edition_EDITION_UNKNOWN if there is none.
 func (m *FieldOptions_EditionDefault) GetEdition() Edition {
 	if m != nil && m.Edition != nil {
 		return *m.Edition
@@ -4915,6 +5030,7 @@ func (m *FieldOptions_EditionDefault) GetEdition() Edition {
 	return Edition_EDITION_UNKNOWN
 }
 
+// GetValue returns the value of Value, "" if there is none.
 func (m *FieldOptions_EditionDefault) GetValue() string {
 	if m != nil && m.Value != nil {
 		return *m.Value
@@ -5041,6 +5157,7 @@ func (*FieldOptions_FeatureSupport) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{12, 1}
 }
 
+// GetEditionIntroduced returns the value of EditionIntroduced, Edition_EDITION_UNKNOWN if there is none.
 func (m *FieldOptions_FeatureSupport) GetEditionIntroduced() Edition {
 	if m != nil && m.EditionIntroduced != nil {
 		return *m.EditionIntroduced
@@ -5048,6 +5165,7 @@ func (m *FieldOptions_FeatureSupport) GetEditionIntroduced() Edition {
 	return Edition_EDITION_UNKNOWN
 }
 
+// GetEditionDeprecated returns the value of EditionDeprecated, Edition_EDITION_UNKNOWN if there is none.
 func (m *FieldOptions_FeatureSupport) GetEditionDeprecated() Edition {
 	if m != nil && m.EditionDeprecated != nil {
 		return *m.EditionDeprecated
@@ -5055,6 +5173,7 @@ func (m *FieldOptions_FeatureSupport) GetEditionDeprecated() Edition {
 	return Edition_EDITION_UNKNOWN
 }
 
+// GetDeprecationWarning returns the value of DeprecationWarning, "" if there is none.
 func (m *FieldOptions_FeatureSupport) GetDeprecationWarning() string {
 	if m != nil && m.DeprecationWarning != nil {
 		return *m.DeprecationWarning
@@ -5062,6 +5181,7 @@ func (m *FieldOptions_FeatureSupport) GetDeprecationWarning() string {
 	return ""
 }
 
+// GetEditionRemoved returns the value of EditionRemoved, Edition_EDITION_UNKNOWN if there is none.
 func (m *FieldOptions_FeatureSupport) GetEditionRemoved() Edition {
 	if m != nil && m.EditionRemoved != nil {
 		return *m.EditionRemoved
@@ -5203,6 +5323,7 @@ func (*OneofOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *OneofOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *OneofOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -5210,6 +5331,7 @@ func (m *OneofOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *OneofOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -5372,6 +5494,7 @@ func (*EnumOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *EnumOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetAllowAlias returns the value of AllowAlias, false if there is none.
 func (m *EnumOptions) GetAllowAlias() bool {
 	if m != nil && m.AllowAlias != nil {
 		return *m.AllowAlias
@@ -5379,6 +5502,7 @@ func (m *EnumOptions) GetAllowAlias() bool {
 	return false
 }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *EnumOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -5386,6 +5510,8 @@ func (m *EnumOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetDeprecatedLegacyJsonFieldConflicts returns the value of DeprecatedLegacyJsonFieldConflicts, false if there is none.
+//
 // Deprecated: the schema marks this field as deprecated.
 func (m *EnumOptions) GetDeprecatedLegacyJsonFieldConflicts() bool {
 	if m != nil && m.DeprecatedLegacyJsonFieldConflicts != nil {
@@ -5394,6 +5520,7 @@ func (m *EnumOptions) GetDeprecatedLegacyJsonFieldConflicts() bool {
 	return false
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *EnumOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -5401,6 +5528,7 @@ func (m *EnumOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *EnumOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -5590,6 +5718,7 @@ func (*EnumValueOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *EnumValueOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *EnumValueOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -5597,6 +5726,7 @@ func (m *EnumValueOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *EnumValueOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -5604,6 +5734,7 @@ func (m *EnumValueOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetDebugRedact returns the value of DebugRedact, its default if there is none.
 func (m *EnumValueOptions) GetDebugRedact() bool {
 	if m != nil && m.DebugRedact != nil {
 		return *m.DebugRedact
@@ -5611,6 +5742,7 @@ func (m *EnumValueOptions) GetDebugRedact() bool {
 	return false
 }
 
+// GetFeatureSupport returns FeatureSupport, nil if m is nil.
 func (m *EnumValueOptions) GetFeatureSupport() *FieldOptions_FeatureSupport {
 	if m != nil {
 		return m.FeatureSupport
@@ -5618,6 +5750,7 @@ func (m *EnumValueOptions) GetFeatureSupport() *FieldOptions_FeatureSupport {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *EnumValueOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -5805,6 +5938,7 @@ func (*ServiceOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *ServiceOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *ServiceOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -5812,6 +5946,7 @@ func (m *ServiceOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *ServiceOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -5819,6 +5954,7 @@ func (m *ServiceOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *ServiceOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -5981,6 +6117,7 @@ func (*MethodOptions) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *MethodOptions) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetDeprecated returns the value of Deprecated, its default if there is none.
 func (m *MethodOptions) GetDeprecated() bool {
 	if m != nil && m.Deprecated != nil {
 		return *m.Deprecated
@@ -5988,6 +6125,7 @@ func (m *MethodOptions) GetDeprecated() bool {
 	return false
 }
 
+// GetIdempotencyLevel returns the value of IdempotencyLevel, its default if there is none.
 func (m *MethodOptions) GetIdempotencyLevel() MethodOptions_IdempotencyLevel {
 	if m != nil && m.IdempotencyLevel != nil {
 		return *m.IdempotencyLevel
@@ -5995,6 +6133,7 @@ func (m *MethodOptions) GetIdempotencyLevel() MethodOptions_IdempotencyLevel {
 	return MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
+// GetFeatures returns Features, nil if m is nil.
 func (m *MethodOptions) GetFeatures() *FeatureSet {
 	if m != nil {
 		return m.Features
@@ -6002,6 +6141,7 @@ func (m *MethodOptions) GetFeatures() *FeatureSet {
 	return nil
 }
 
+// GetUninterpretedOption returns UninterpretedOption, nil if m is nil.
 func (m *MethodOptions) GetUninterpretedOption() []*UninterpretedOption {
 	if m != nil {
 		return m.UninterpretedOption
@@ -6219,6 +6359,7 @@ func (*UninterpretedOption) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{18}
 }
 
+// GetName returns Name, nil if m is nil.
 func (m *UninterpretedOption) GetName() []*UninterpretedOption_NamePart {
 	if m != nil {
 		return m.Name
@@ -6226,6 +6367,7 @@ func (m *UninterpretedOption) GetName() []*UninterpretedOption_NamePart {
 	return nil
 }
 
+// GetIdentifierValue returns the value of IdentifierValue, "" if there is none.
 func (m *UninterpretedOption) GetIdentifierValue() string {
 	if m != nil && m.IdentifierValue != nil {
 		return *m.IdentifierValue
@@ -6233,6 +6375,7 @@ func (m *UninterpretedOption) GetIdentifierValue() string {
 	return ""
 }
 
+// GetPositiveIntValue returns the value of PositiveIntValue, 0 if there is none.
 func (m *UninterpretedOption) GetPositiveIntValue() uint64 {
 	if m != nil && m.PositiveIntValue != nil {
 		return *m.PositiveIntValue
@@ -6240,6 +6383,7 @@ func (m *UninterpretedOption) GetPositiveIntValue() uint64 {
 	return 0
 }
 
+// GetNegativeIntValue returns the value of NegativeIntValue, 0 if there is none.
 func (m *UninterpretedOption) GetNegativeIntValue() int64 {
 	if m != nil && m.NegativeIntValue != nil {
 		return *m.NegativeIntValue
@@ -6247,6 +6391,7 @@ func (m *UninterpretedOption) GetNegativeIntValue() int64 {
 	return 0
 }
 
+// GetDoubleValue returns the value of DoubleValue, 0 if there is none.
 func (m *UninterpretedOption) GetDoubleValue() float64 {
 	if m != nil && m.DoubleValue != nil {
 		return *m.DoubleValue
@@ -6254,6 +6399,7 @@ func (m *UninterpretedOption) GetDoubleValue() float64 {
 	return 0
 }
 
+// GetStringValue returns StringValue, nil if m is nil.
 func (m *UninterpretedOption) GetStringValue() []byte {
 	if m != nil {
 		return m.StringValue
@@ -6261,6 +6407,7 @@ func (m *UninterpretedOption) GetStringValue() []byte {
 	return nil
 }
 
+// GetAggregateValue returns the value of AggregateValue, "" if there is none.
 func (m *UninterpretedOption) GetAggregateValue() string {
 	if m != nil && m.AggregateValue != nil {
 		return *m.AggregateValue
@@ -6455,6 +6602,7 @@ func (*UninterpretedOption_NamePart) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{18, 0}
 }
 
+// GetNamePart returns the value of NamePart, "" if there is none.
 func (m *UninterpretedOption_NamePart) GetNamePart() string {
 	if m != nil && m.NamePart != nil {
 		return *m.NamePart
@@ -6462,6 +6610,7 @@ func (m *UninterpretedOption_NamePart) GetNamePart() string {
 	return ""
 }
 
+// GetIsExtension returns the value of IsExtension, false if there is none.
 func (m *UninterpretedOption_NamePart) GetIsExtension() bool {
 	if m != nil && m.IsExtension != nil {
 		return *m.IsExtension
@@ -6606,6 +6755,7 @@ func (*FeatureSet) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *FeatureSet) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetFieldPresence returns the value of FieldPresence, FeatureSet_FIELD_PRESENCE_UNKNOWN if there is none.
 func (m *FeatureSet) GetFieldPresence() FeatureSet_FieldPresence {
 	if m != nil && m.FieldPresence != nil {
 		return *m.FieldPresence
@@ -6613,6 +6763,7 @@ func (m *FeatureSet) GetFieldPresence() FeatureSet_FieldPresence {
 	return FeatureSet_FIELD_PRESENCE_UNKNOWN
 }
 
+// GetEnumType returns the value of EnumType, FeatureSet_ENUM_TYPE_UNKNOWN if there is none.
 func (m *FeatureSet) GetEnumType() FeatureSet_EnumType {
 	if m != nil && m.EnumType != nil {
 		return *m.EnumType
@@ -6620,6 +6771,7 @@ func (m *FeatureSet) GetEnumType() FeatureSet_EnumType {
 	return FeatureSet_ENUM_TYPE_UNKNOWN
 }
 
+// GetRepeatedFieldEncoding returns the value of RepeatedFieldEncoding, FeatureSet_REPEATED_FIELD_ENCODING_UNKNOWN if there is none.
 func (m *FeatureSet) GetRepeatedFieldEncoding() FeatureSet_RepeatedFieldEncoding {
 	if m != nil && m.RepeatedFieldEncoding != nil {
 		return *m.RepeatedFieldEncoding
@@ -6627,6 +6779,7 @@ func (m *FeatureSet) GetRepeatedFieldEncoding() FeatureSet_RepeatedFieldEncoding
 	return FeatureSet_REPEATED_FIELD_ENCODING_UNKNOWN
 }
 
+// GetUtf8Validation returns the value of Utf8Validation, FeatureSet_UTF8_VALIDATION_UNKNOWN if there is none.
 func (m *FeatureSet) GetUtf8Validation() FeatureSet_Utf8Validation {
 	if m != nil && m.Utf8Validation != nil {
 		return *m.Utf8Validation
@@ -6634,6 +6787,7 @@ func (m *FeatureSet) GetUtf8Validation() FeatureSet_Utf8Validation {
 	return FeatureSet_UTF8_VALIDATION_UNKNOWN
 }
 
+// GetMessageEncoding returns the value of MessageEncoding, FeatureSet_MESSAGE_ENCODING_UNKNOWN if there is none.
 func (m *FeatureSet) GetMessageEncoding() FeatureSet_MessageEncoding {
 	if m != nil && m.MessageEncoding != nil {
 		return *m.MessageEncoding
@@ -6641,6 +6795,7 @@ func (m *FeatureSet) GetMessageEncoding() FeatureSet_MessageEncoding {
 	return FeatureSet_MESSAGE_ENCODING_UNKNOWN
 }
 
+// GetJsonFormat returns the value of JsonFormat, FeatureSet_JSON_FORMAT_UNKNOWN if there is none.
 func (m *FeatureSet) GetJsonFormat() FeatureSet_JsonFormat {
 	if m != nil && m.JsonFormat != nil {
 		return *m.JsonFormat
@@ -7058,6 +7213,7 @@ func (*FeatureSetDefaults) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{20}
 }
 
+// GetDefaults returns Defaults, nil if m is nil.
 func (m *FeatureSetDefaults) GetDefaults() []*FeatureSetDefaults_FeatureSetEditionDefault {
 	if m != nil {
 		return m.Defaults
@@ -7065,6 +7221,7 @@ func (m *FeatureSetDefaults) GetDefaults() []*FeatureSetDefaults_FeatureSetEditi
 	return nil
 }
 
+// GetMinimumEdition returns the value of MinimumEdition, Edition_EDITION_UNKNOWN if there is none.
 func (m *FeatureSetDefaults) GetMinimumEdition() Edition {
 	if m != nil && m.MinimumEdition != nil {
 		return *m.MinimumEdition
@@ -7072,6 +7229,7 @@ func (m *FeatureSetDefaults) GetMinimumEdition() Edition {
 	return Edition_EDITION_UNKNOWN
 }
 
+// GetMaximumEdition returns the value of MaximumEdition, Edition_EDITION_UNKNOWN if there is none.
 func (m *FeatureSetDefaults) GetMaximumEdition() Edition {
 	if m != nil && m.MaximumEdition != nil {
 		return *m.MaximumEdition
@@ -7210,6 +7368,7 @@ func (*FeatureSetDefaults_FeatureSetEditionDefault) Descriptor() ([]byte, []int)
 	return file_google_protobuf_descriptor_proto, []int{20, 0}
 }
 
+// GetEdition returns the value of Edition, Edition_EDITION_UNKNOWN if there is none.
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetEdition() Edition {
 	if m != nil && m.Edition != nil {
 		return *m.Edition
@@ -7217,6 +7376,7 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetEdition() Edition {
 	return Edition_EDITION_UNKNOWN
 }
 
+// GetOverridableFeatures returns OverridableFeatures, nil if m is nil.
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetOverridableFeatures() *FeatureSet {
 	if m != nil {
 		return m.OverridableFeatures
@@ -7224,6 +7384,7 @@ func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetOverridableFeatures() *
 	return nil
 }
 
+// GetFixedFeatures returns FixedFeatures, nil if m is nil.
 func (m *FeatureSetDefaults_FeatureSetEditionDefault) GetFixedFeatures() *FeatureSet {
 	if m != nil {
 		return m.FixedFeatures
@@ -7405,6 +7566,7 @@ func (*SourceCodeInfo) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{21}
 }
 
+// GetLocation returns Location, nil if m is nil.
 func (m *SourceCodeInfo) GetLocation() []*SourceCodeInfo_Location {
 	if m != nil {
 		return m.Location
@@ -7602,6 +7764,7 @@ func (*SourceCodeInfo_Location) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{21, 0}
 }
 
+// GetPath returns Path, nil if m is nil.
 func (m *SourceCodeInfo_Location) GetPath() []int32 {
 	if m != nil {
 		return m.Path
@@ -7609,6 +7772,7 @@ func (m *SourceCodeInfo_Location) GetPath() []int32 {
 	return nil
 }
 
+// GetSpan returns Span, nil if m is nil.
 func (m *SourceCodeInfo_Location) GetSpan() []int32 {
 	if m != nil {
 		return m.Span
@@ -7616,6 +7780,7 @@ func (m *SourceCodeInfo_Location) GetSpan() []int32 {
 	return nil
 }
 
+// GetLeadingComments returns the value of LeadingComments, "" if there is none.
 func (m *SourceCodeInfo_Location) GetLeadingComments() string {
 	if m != nil && m.LeadingComments != nil {
 		return *m.LeadingComments
@@ -7623,6 +7788,7 @@ func (m *SourceCodeInfo_Location) GetLeadingComments() string {
 	return ""
 }
 
+// GetTrailingComments returns the value of TrailingComments, "" if there is none.
 func (m *SourceCodeInfo_Location) GetTrailingComments() string {
 	if m != nil && m.TrailingComments != nil {
 		return *m.TrailingComments
@@ -7630,6 +7796,7 @@ func (m *SourceCodeInfo_Location) GetTrailingComments() string {
 	return ""
 }
 
+// GetLeadingDetachedComments returns LeadingDetachedComments, nil if m is nil.
 func (m *SourceCodeInfo_Location) GetLeadingDetachedComments() []string {
 	if m != nil {
 		return m.LeadingDetachedComments
@@ -7785,6 +7952,7 @@ func (*GeneratedCodeInfo) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{22}
 }
 
+// GetAnnotation returns Annotation, nil if m is nil.
 func (m *GeneratedCodeInfo) GetAnnotation() []*GeneratedCodeInfo_Annotation {
 	if m != nil {
 		return m.Annotation
@@ -7904,6 +8072,7 @@ func (*GeneratedCodeInfo_Annotation) Descriptor() ([]byte, []int) {
 	return file_google_protobuf_descriptor_proto, []int{22, 0}
 }
 
+// GetPath returns Path, nil if m is nil.
 func (m *GeneratedCodeInfo_Annotation) GetPath() []int32 {
 	if m != nil {
 		return m.Path
@@ -7911,6 +8080,7 @@ func (m *GeneratedCodeInfo_Annotation) GetPath() []int32 {
 	return nil
 }
 
+// GetSourceFile returns the value of SourceFile, "" if there is none.
 func (m *GeneratedCodeInfo_Annotation) GetSourceFile() string {
 	if m != nil && m.SourceFile != nil {
 		return *m.SourceFile
@@ -7918,6 +8088,7 @@ func (m *GeneratedCodeInfo_Annotation) GetSourceFile() string {
 	return ""
 }
 
+// GetBegin returns the value of Begin, 0 if there is none.
 func (m *GeneratedCodeInfo_Annotation) GetBegin() int32 {
 	if m != nil && m.Begin != nil {
 		return *m.Begin
@@ -7925,6 +8096,7 @@ func (m *GeneratedCodeInfo_Annotation) GetBegin() int32 {
 	return 0
 }
 
+// GetEnd returns the value of End, 0 if there is none.
 func (m *GeneratedCodeInfo_Annotation) GetEnd() int32 {
 	if m != nil && m.End != nil {
 		return *m.End
@@ -7932,6 +8104,7 @@ func (m *GeneratedCodeInfo_Annotation) GetEnd() int32 {
 	return 0
 }
 
+// GetSemantic returns the value of Semantic, GeneratedCodeInfo_Annotation_NONE if there is none.
 func (m *GeneratedCodeInfo_Annotation) GetSemantic() GeneratedCodeInfo_Annotation_Semantic {
 	if m != nil && m.Semantic != nil {
 		return *m.Semantic

@@ -36,6 +36,7 @@ func (*Small) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Small) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Small) GetName() string {
 	if m != nil {
 		return m.Name
@@ -43,6 +44,7 @@ func (m *Small) GetName() string {
 	return ""
 }
 
+// GetId returns Id, 0 if m is nil.
 func (m *Small) GetId() uint64 {
 	if m != nil {
 		return m.Id
@@ -50,6 +52,7 @@ func (m *Small) GetId() uint64 {
 	return 0
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *Small) GetCount() int32 {
 	if m != nil {
 		return m.Count
@@ -57,6 +60,7 @@ func (m *Small) GetCount() int32 {
 	return 0
 }
 
+// GetActive returns Active, false if m is nil.
 func (m *Small) GetActive() bool {
 	if m != nil {
 		return m.Active
@@ -64,6 +68,7 @@ func (m *Small) GetActive() bool {
 	return false
 }
 
+// GetRatio returns Ratio, 0 if m is nil.
 func (m *Small) GetRatio() float64 {
 	if m != nil {
 		return m.Ratio
@@ -71,6 +76,7 @@ func (m *Small) GetRatio() float64 {
 	return 0
 }
 
+// GetNote returns Note, "" if m is nil.
 func (m *Small) GetNote() string {
 	if m != nil {
 		return m.Note
@@ -216,6 +222,7 @@ func (*Batch) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Batch) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{1} }
 
+// GetItems returns Items, nil if m is nil.
 func (m *Batch) GetItems() []*Item {
 	if m != nil {
 		return m.Items
@@ -325,6 +332,7 @@ func (*Item) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Item) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{2} }
 
+// GetId returns Id, 0 if m is nil.
 func (m *Item) GetId() uint64 {
 	if m != nil {
 		return m.Id
@@ -332,6 +340,7 @@ func (m *Item) GetId() uint64 {
 	return 0
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Item) GetName() string {
 	if m != nil {
 		return m.Name
@@ -339,6 +348,7 @@ func (m *Item) GetName() string {
 	return ""
 }
 
+// GetAt returns At, nil if m is nil.
 func (m *Item) GetAt() *Point {
 	if m != nil {
 		return m.At
@@ -346,6 +356,7 @@ func (m *Item) GetAt() *Point {
 	return nil
 }
 
+// GetTags returns Tags, nil if m is nil.
 func (m *Item) GetTags() []string {
 	if m != nil {
 		return m.Tags
@@ -353,6 +364,7 @@ func (m *Item) GetTags() []string {
 	return nil
 }
 
+// GetRank returns the value of Rank, 0 if there is none.
 func (m *Item) GetRank() int32 {
 	if m != nil && m.Rank != nil {
 		return *m.Rank
@@ -502,6 +514,7 @@ func (*Point) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Point) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{3} }
 
+// GetX returns X, 0 if m is nil.
 func (m *Point) GetX() float64 {
 	if m != nil {
 		return m.X
@@ -509,6 +522,7 @@ func (m *Point) GetX() float64 {
 	return 0
 }
 
+// GetY returns Y, 0 if m is nil.
 func (m *Point) GetY() float64 {
 	if m != nil {
 		return m.Y
@@ -516,6 +530,7 @@ func (m *Point) GetY() float64 {
 	return 0
 }
 
+// GetLabel returns Label, "" if m is nil.
 func (m *Point) GetLabel() string {
 	if m != nil {
 		return m.Label
@@ -634,6 +649,7 @@ func (*Deep) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Deep) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{4} }
 
+// GetLevel returns Level, 0 if m is nil.
 func (m *Deep) GetLevel() int32 {
 	if m != nil {
 		return m.Level
@@ -641,6 +657,7 @@ func (m *Deep) GetLevel() int32 {
 	return 0
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Deep) GetName() string {
 	if m != nil {
 		return m.Name
@@ -648,6 +665,7 @@ func (m *Deep) GetName() string {
 	return ""
 }
 
+// GetChild returns Child, nil if m is nil.
 func (m *Deep) GetChild() *Deep {
 	if m != nil {
 		return m.Child
@@ -771,6 +789,7 @@ func (*Varints) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Varints) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{5} }
 
+// GetValues returns Values, nil if m is nil.
 func (m *Varints) GetValues() []uint64 {
 	if m != nil {
 		return m.Values
@@ -872,6 +891,7 @@ func (*Doubles) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Doubles) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{6} }
 
+// GetValues returns Values, nil if m is nil.
 func (m *Doubles) GetValues() []float64 {
 	if m != nil {
 		return m.Values
@@ -973,6 +993,7 @@ func (*Blob) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Blob) Descriptor() ([]byte, []int) { return file_shapes_proto, []int{7} }
 
+// GetData returns Data, nil if m is nil.
 func (m *Blob) GetData() []byte {
 	if m != nil {
 		return m.Data

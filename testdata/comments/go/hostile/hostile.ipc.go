@@ -96,6 +96,7 @@ func (*Hostile) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Hostile) GetName() string {
 	if m != nil {
 		return m.Name
@@ -103,6 +104,8 @@ func (m *Hostile) GetName() string {
 	return ""
 }
 
+// GetUnicode returns Unicode, "" if m is nil.
+//
 // Deprecated: the schema marks this field as deprecated.
 func (m *Hostile) GetUnicode() string {
 	if m != nil {
@@ -111,6 +114,7 @@ func (m *Hostile) GetUnicode() string {
 	return ""
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Hostile) GetKind() Hostile_Kind {
 	if m == nil {
 		return nil
@@ -118,6 +122,7 @@ func (m *Hostile) GetKind() Hostile_Kind {
 	return m.Kind
 }
 
+// GetA returns A if Kind holds it, else "".
 func (m *Hostile) GetA() string {
 	if x, ok := m.GetKind().(*Hostile_A); ok {
 		return x.A
@@ -125,6 +130,7 @@ func (m *Hostile) GetA() string {
 	return ""
 }
 
+// GetB returns B if Kind holds it, else "".
 func (m *Hostile) GetB() string {
 	if x, ok := m.GetKind().(*Hostile_B); ok {
 		return x.B
@@ -132,6 +138,7 @@ func (m *Hostile) GetB() string {
 	return ""
 }
 
+// GetC returns C if Kind holds it, else "".
 func (m *Hostile) GetC() string {
 	if x, ok := m.GetKind().(*Hostile_C); ok {
 		return x.C

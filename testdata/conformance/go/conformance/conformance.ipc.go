@@ -152,6 +152,7 @@ func (*TestStatus) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*TestStatus) Descriptor() ([]byte, []int) { return file_conformance_conformance_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *TestStatus) GetName() string {
 	if m != nil {
 		return m.Name
@@ -159,6 +160,7 @@ func (m *TestStatus) GetName() string {
 	return ""
 }
 
+// GetFailureMessage returns FailureMessage, "" if m is nil.
 func (m *TestStatus) GetFailureMessage() string {
 	if m != nil {
 		return m.FailureMessage
@@ -166,6 +168,7 @@ func (m *TestStatus) GetFailureMessage() string {
 	return ""
 }
 
+// GetMatchedName returns MatchedName, "" if m is nil.
 func (m *TestStatus) GetMatchedName() string {
 	if m != nil {
 		return m.MatchedName
@@ -284,6 +287,7 @@ func (*FailureSet) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*FailureSet) Descriptor() ([]byte, []int) { return file_conformance_conformance_proto, []int{1} }
 
+// GetTest returns Test, nil if m is nil.
 func (m *FailureSet) GetTest() []*TestStatus {
 	if m != nil {
 		return m.Test
@@ -426,6 +430,7 @@ func (*ConformanceRequest) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetPayload returns what the oneof holds, nil if that is nothing.
 func (m *ConformanceRequest) GetPayload() ConformanceRequest_Payload {
 	if m == nil {
 		return nil
@@ -433,6 +438,7 @@ func (m *ConformanceRequest) GetPayload() ConformanceRequest_Payload {
 	return m.Payload
 }
 
+// GetProtobufPayload returns ProtobufPayload if Payload holds it, else nil.
 func (m *ConformanceRequest) GetProtobufPayload() []byte {
 	if x, ok := m.GetPayload().(*ConformanceRequest_ProtobufPayload); ok {
 		return x.ProtobufPayload
@@ -440,6 +446,7 @@ func (m *ConformanceRequest) GetProtobufPayload() []byte {
 	return nil
 }
 
+// GetJsonPayload returns JsonPayload if Payload holds it, else "".
 func (m *ConformanceRequest) GetJsonPayload() string {
 	if x, ok := m.GetPayload().(*ConformanceRequest_JsonPayload); ok {
 		return x.JsonPayload
@@ -447,6 +454,7 @@ func (m *ConformanceRequest) GetJsonPayload() string {
 	return ""
 }
 
+// GetJspbPayload returns JspbPayload if Payload holds it, else "".
 func (m *ConformanceRequest) GetJspbPayload() string {
 	if x, ok := m.GetPayload().(*ConformanceRequest_JspbPayload); ok {
 		return x.JspbPayload
@@ -454,6 +462,7 @@ func (m *ConformanceRequest) GetJspbPayload() string {
 	return ""
 }
 
+// GetTextPayload returns TextPayload if Payload holds it, else "".
 func (m *ConformanceRequest) GetTextPayload() string {
 	if x, ok := m.GetPayload().(*ConformanceRequest_TextPayload); ok {
 		return x.TextPayload
@@ -461,6 +470,7 @@ func (m *ConformanceRequest) GetTextPayload() string {
 	return ""
 }
 
+// GetRequestedOutputFormat returns RequestedOutputFormat, WireFormat_UNSPECIFIED if m is nil.
 func (m *ConformanceRequest) GetRequestedOutputFormat() WireFormat {
 	if m != nil {
 		return m.RequestedOutputFormat
@@ -468,6 +478,7 @@ func (m *ConformanceRequest) GetRequestedOutputFormat() WireFormat {
 	return WireFormat_UNSPECIFIED
 }
 
+// GetMessageType returns MessageType, "" if m is nil.
 func (m *ConformanceRequest) GetMessageType() string {
 	if m != nil {
 		return m.MessageType
@@ -475,6 +486,7 @@ func (m *ConformanceRequest) GetMessageType() string {
 	return ""
 }
 
+// GetTestCategory returns TestCategory, TestCategory_UNSPECIFIED_TEST if m is nil.
 func (m *ConformanceRequest) GetTestCategory() TestCategory {
 	if m != nil {
 		return m.TestCategory
@@ -482,6 +494,7 @@ func (m *ConformanceRequest) GetTestCategory() TestCategory {
 	return TestCategory_UNSPECIFIED_TEST
 }
 
+// GetJspbEncodingOptions returns JspbEncodingOptions, nil if m is nil.
 func (m *ConformanceRequest) GetJspbEncodingOptions() *JspbEncodingConfig {
 	if m != nil {
 		return m.JspbEncodingOptions
@@ -489,6 +502,7 @@ func (m *ConformanceRequest) GetJspbEncodingOptions() *JspbEncodingConfig {
 	return nil
 }
 
+// GetPrintUnknownFields returns PrintUnknownFields, false if m is nil.
 func (m *ConformanceRequest) GetPrintUnknownFields() bool {
 	if m != nil {
 		return m.PrintUnknownFields
@@ -757,6 +771,7 @@ func (*ConformanceResponse) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetResult returns what the oneof holds, nil if that is nothing.
 func (m *ConformanceResponse) GetResult() ConformanceResponse_Result {
 	if m == nil {
 		return nil
@@ -764,6 +779,7 @@ func (m *ConformanceResponse) GetResult() ConformanceResponse_Result {
 	return m.Result
 }
 
+// GetParseError returns ParseError if Result holds it, else "".
 func (m *ConformanceResponse) GetParseError() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_ParseError); ok {
 		return x.ParseError
@@ -771,6 +787,7 @@ func (m *ConformanceResponse) GetParseError() string {
 	return ""
 }
 
+// GetSerializeError returns SerializeError if Result holds it, else "".
 func (m *ConformanceResponse) GetSerializeError() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_SerializeError); ok {
 		return x.SerializeError
@@ -778,6 +795,7 @@ func (m *ConformanceResponse) GetSerializeError() string {
 	return ""
 }
 
+// GetTimeoutError returns TimeoutError if Result holds it, else "".
 func (m *ConformanceResponse) GetTimeoutError() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_TimeoutError); ok {
 		return x.TimeoutError
@@ -785,6 +803,7 @@ func (m *ConformanceResponse) GetTimeoutError() string {
 	return ""
 }
 
+// GetRuntimeError returns RuntimeError if Result holds it, else "".
 func (m *ConformanceResponse) GetRuntimeError() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_RuntimeError); ok {
 		return x.RuntimeError
@@ -792,6 +811,7 @@ func (m *ConformanceResponse) GetRuntimeError() string {
 	return ""
 }
 
+// GetProtobufPayload returns ProtobufPayload if Result holds it, else nil.
 func (m *ConformanceResponse) GetProtobufPayload() []byte {
 	if x, ok := m.GetResult().(*ConformanceResponse_ProtobufPayload); ok {
 		return x.ProtobufPayload
@@ -799,6 +819,7 @@ func (m *ConformanceResponse) GetProtobufPayload() []byte {
 	return nil
 }
 
+// GetJsonPayload returns JsonPayload if Result holds it, else "".
 func (m *ConformanceResponse) GetJsonPayload() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_JsonPayload); ok {
 		return x.JsonPayload
@@ -806,6 +827,7 @@ func (m *ConformanceResponse) GetJsonPayload() string {
 	return ""
 }
 
+// GetSkipped returns Skipped if Result holds it, else "".
 func (m *ConformanceResponse) GetSkipped() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_Skipped); ok {
 		return x.Skipped
@@ -813,6 +835,7 @@ func (m *ConformanceResponse) GetSkipped() string {
 	return ""
 }
 
+// GetJspbPayload returns JspbPayload if Result holds it, else "".
 func (m *ConformanceResponse) GetJspbPayload() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_JspbPayload); ok {
 		return x.JspbPayload
@@ -820,6 +843,7 @@ func (m *ConformanceResponse) GetJspbPayload() string {
 	return ""
 }
 
+// GetTextPayload returns TextPayload if Result holds it, else "".
 func (m *ConformanceResponse) GetTextPayload() string {
 	if x, ok := m.GetResult().(*ConformanceResponse_TextPayload); ok {
 		return x.TextPayload
@@ -1153,6 +1177,7 @@ func (*JspbEncodingConfig) Descriptor() ([]byte, []int) {
 	return file_conformance_conformance_proto, []int{4}
 }
 
+// GetUseJspbArrayAnyFormat returns UseJspbArrayAnyFormat, false if m is nil.
 func (m *JspbEncodingConfig) GetUseJspbArrayAnyFormat() bool {
 	if m != nil {
 		return m.UseJspbArrayAnyFormat

@@ -75,6 +75,7 @@ func (*ComplexMessage) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{0}
 }
 
+// GetD returns the value of D, 0 if there is none.
 func (m *ComplexMessage) GetD() int32 {
 	if m != nil && m.D != nil {
 		return *m.D
@@ -292,6 +293,7 @@ func (*TestAllTypesEdition2023) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetOptionalInt32 returns the value of OptionalInt32, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalInt32() int32 {
 	if m != nil && m.OptionalInt32 != nil {
 		return *m.OptionalInt32
@@ -299,6 +301,7 @@ func (m *TestAllTypesEdition2023) GetOptionalInt32() int32 {
 	return 0
 }
 
+// GetOptionalInt64 returns the value of OptionalInt64, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalInt64() int64 {
 	if m != nil && m.OptionalInt64 != nil {
 		return *m.OptionalInt64
@@ -306,6 +309,7 @@ func (m *TestAllTypesEdition2023) GetOptionalInt64() int64 {
 	return 0
 }
 
+// GetOptionalUint32 returns the value of OptionalUint32, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalUint32() uint32 {
 	if m != nil && m.OptionalUint32 != nil {
 		return *m.OptionalUint32
@@ -313,6 +317,7 @@ func (m *TestAllTypesEdition2023) GetOptionalUint32() uint32 {
 	return 0
 }
 
+// GetOptionalUint64 returns the value of OptionalUint64, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalUint64() uint64 {
 	if m != nil && m.OptionalUint64 != nil {
 		return *m.OptionalUint64
@@ -320,6 +325,7 @@ func (m *TestAllTypesEdition2023) GetOptionalUint64() uint64 {
 	return 0
 }
 
+// GetOptionalSint32 returns the value of OptionalSint32, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalSint32() int32 {
 	if m != nil && m.OptionalSint32 != nil {
 		return *m.OptionalSint32
@@ -327,6 +333,7 @@ func (m *TestAllTypesEdition2023) GetOptionalSint32() int32 {
 	return 0
 }
 
+// GetOptionalSint64 returns the value of OptionalSint64, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalSint64() int64 {
 	if m != nil && m.OptionalSint64 != nil {
 		return *m.OptionalSint64
@@ -334,6 +341,7 @@ func (m *TestAllTypesEdition2023) GetOptionalSint64() int64 {
 	return 0
 }
 
+// GetOptionalFixed32 returns the value of OptionalFixed32, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalFixed32() uint32 {
 	if m != nil && m.OptionalFixed32 != nil {
 		return *m.OptionalFixed32
@@ -341,6 +349,7 @@ func (m *TestAllTypesEdition2023) GetOptionalFixed32() uint32 {
 	return 0
 }
 
+// GetOptionalFixed64 returns the value of OptionalFixed64, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalFixed64() uint64 {
 	if m != nil && m.OptionalFixed64 != nil {
 		return *m.OptionalFixed64
@@ -348,6 +357,7 @@ func (m *TestAllTypesEdition2023) GetOptionalFixed64() uint64 {
 	return 0
 }
 
+// GetOptionalSfixed32 returns the value of OptionalSfixed32, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalSfixed32() int32 {
 	if m != nil && m.OptionalSfixed32 != nil {
 		return *m.OptionalSfixed32
@@ -355,6 +365,7 @@ func (m *TestAllTypesEdition2023) GetOptionalSfixed32() int32 {
 	return 0
 }
 
+// GetOptionalSfixed64 returns the value of OptionalSfixed64, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalSfixed64() int64 {
 	if m != nil && m.OptionalSfixed64 != nil {
 		return *m.OptionalSfixed64
@@ -362,6 +373,7 @@ func (m *TestAllTypesEdition2023) GetOptionalSfixed64() int64 {
 	return 0
 }
 
+// GetOptionalFloat returns the value of OptionalFloat, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalFloat() float32 {
 	if m != nil && m.OptionalFloat != nil {
 		return *m.OptionalFloat
@@ -369,6 +381,7 @@ func (m *TestAllTypesEdition2023) GetOptionalFloat() float32 {
 	return 0
 }
 
+// GetOptionalDouble returns the value of OptionalDouble, 0 if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalDouble() float64 {
 	if m != nil && m.OptionalDouble != nil {
 		return *m.OptionalDouble
@@ -376,6 +389,7 @@ func (m *TestAllTypesEdition2023) GetOptionalDouble() float64 {
 	return 0
 }
 
+// GetOptionalBool returns the value of OptionalBool, false if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalBool() bool {
 	if m != nil && m.OptionalBool != nil {
 		return *m.OptionalBool
@@ -383,6 +397,7 @@ func (m *TestAllTypesEdition2023) GetOptionalBool() bool {
 	return false
 }
 
+// GetOptionalString returns the value of OptionalString, "" if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalString() string {
 	if m != nil && m.OptionalString != nil {
 		return *m.OptionalString
@@ -390,6 +405,7 @@ func (m *TestAllTypesEdition2023) GetOptionalString() string {
 	return ""
 }
 
+// GetOptionalBytes returns OptionalBytes, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetOptionalBytes() []byte {
 	if m != nil {
 		return m.OptionalBytes
@@ -397,6 +413,7 @@ func (m *TestAllTypesEdition2023) GetOptionalBytes() []byte {
 	return nil
 }
 
+// GetOptionalNestedMessage returns OptionalNestedMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetOptionalNestedMessage() *TestAllTypesEdition2023_NestedMessage {
 	if m != nil {
 		return m.OptionalNestedMessage
@@ -404,6 +421,7 @@ func (m *TestAllTypesEdition2023) GetOptionalNestedMessage() *TestAllTypesEditio
 	return nil
 }
 
+// GetOptionalForeignMessage returns OptionalForeignMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetOptionalForeignMessage() *ForeignMessageEdition2023 {
 	if m != nil {
 		return m.OptionalForeignMessage
@@ -411,6 +429,7 @@ func (m *TestAllTypesEdition2023) GetOptionalForeignMessage() *ForeignMessageEdi
 	return nil
 }
 
+// GetOptionalNestedEnum returns the value of OptionalNestedEnum, TestAllTypesEdition2023_FOO if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalNestedEnum() TestAllTypesEdition2023_NestedEnum {
 	if m != nil && m.OptionalNestedEnum != nil {
 		return *m.OptionalNestedEnum
@@ -418,6 +437,7 @@ func (m *TestAllTypesEdition2023) GetOptionalNestedEnum() TestAllTypesEdition202
 	return TestAllTypesEdition2023_FOO
 }
 
+// GetOptionalForeignEnum returns the value of OptionalForeignEnum, ForeignEnumEdition2023_FOREIGN_FOO if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalForeignEnum() ForeignEnumEdition2023 {
 	if m != nil && m.OptionalForeignEnum != nil {
 		return *m.OptionalForeignEnum
@@ -425,6 +445,7 @@ func (m *TestAllTypesEdition2023) GetOptionalForeignEnum() ForeignEnumEdition202
 	return ForeignEnumEdition2023_FOREIGN_FOO
 }
 
+// GetOptionalStringPiece returns the value of OptionalStringPiece, "" if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalStringPiece() string {
 	if m != nil && m.OptionalStringPiece != nil {
 		return *m.OptionalStringPiece
@@ -432,6 +453,7 @@ func (m *TestAllTypesEdition2023) GetOptionalStringPiece() string {
 	return ""
 }
 
+// GetOptionalCord returns the value of OptionalCord, "" if there is none.
 func (m *TestAllTypesEdition2023) GetOptionalCord() string {
 	if m != nil && m.OptionalCord != nil {
 		return *m.OptionalCord
@@ -439,6 +461,7 @@ func (m *TestAllTypesEdition2023) GetOptionalCord() string {
 	return ""
 }
 
+// GetRecursiveMessage returns RecursiveMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRecursiveMessage() *TestAllTypesEdition2023 {
 	if m != nil {
 		return m.RecursiveMessage
@@ -446,6 +469,7 @@ func (m *TestAllTypesEdition2023) GetRecursiveMessage() *TestAllTypesEdition2023
 	return nil
 }
 
+// GetRepeatedInt32 returns RepeatedInt32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedInt32() []int32 {
 	if m != nil {
 		return m.RepeatedInt32
@@ -453,6 +477,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedInt32() []int32 {
 	return nil
 }
 
+// GetRepeatedInt64 returns RepeatedInt64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedInt64() []int64 {
 	if m != nil {
 		return m.RepeatedInt64
@@ -460,6 +485,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedInt64() []int64 {
 	return nil
 }
 
+// GetRepeatedUint32 returns RepeatedUint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedUint32() []uint32 {
 	if m != nil {
 		return m.RepeatedUint32
@@ -467,6 +493,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedUint32() []uint32 {
 	return nil
 }
 
+// GetRepeatedUint64 returns RepeatedUint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedUint64() []uint64 {
 	if m != nil {
 		return m.RepeatedUint64
@@ -474,6 +501,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedUint64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSint32 returns RepeatedSint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedSint32() []int32 {
 	if m != nil {
 		return m.RepeatedSint32
@@ -481,6 +509,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedSint32() []int32 {
 	return nil
 }
 
+// GetRepeatedSint64 returns RepeatedSint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedSint64() []int64 {
 	if m != nil {
 		return m.RepeatedSint64
@@ -488,6 +517,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedSint64() []int64 {
 	return nil
 }
 
+// GetRepeatedFixed32 returns RepeatedFixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedFixed32() []uint32 {
 	if m != nil {
 		return m.RepeatedFixed32
@@ -495,6 +525,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedFixed32() []uint32 {
 	return nil
 }
 
+// GetRepeatedFixed64 returns RepeatedFixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedFixed64() []uint64 {
 	if m != nil {
 		return m.RepeatedFixed64
@@ -502,6 +533,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedFixed64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSfixed32 returns RepeatedSfixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedSfixed32() []int32 {
 	if m != nil {
 		return m.RepeatedSfixed32
@@ -509,6 +541,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedSfixed32() []int32 {
 	return nil
 }
 
+// GetRepeatedSfixed64 returns RepeatedSfixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedSfixed64() []int64 {
 	if m != nil {
 		return m.RepeatedSfixed64
@@ -516,6 +549,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedSfixed64() []int64 {
 	return nil
 }
 
+// GetRepeatedFloat returns RepeatedFloat, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedFloat() []float32 {
 	if m != nil {
 		return m.RepeatedFloat
@@ -523,6 +557,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedFloat() []float32 {
 	return nil
 }
 
+// GetRepeatedDouble returns RepeatedDouble, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedDouble() []float64 {
 	if m != nil {
 		return m.RepeatedDouble
@@ -530,6 +565,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedDouble() []float64 {
 	return nil
 }
 
+// GetRepeatedBool returns RepeatedBool, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedBool() []bool {
 	if m != nil {
 		return m.RepeatedBool
@@ -537,6 +573,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedBool() []bool {
 	return nil
 }
 
+// GetRepeatedString returns RepeatedString, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedString() []string {
 	if m != nil {
 		return m.RepeatedString
@@ -544,6 +581,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedString() []string {
 	return nil
 }
 
+// GetRepeatedBytes returns RepeatedBytes, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedBytes() [][]byte {
 	if m != nil {
 		return m.RepeatedBytes
@@ -551,6 +589,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedBytes() [][]byte {
 	return nil
 }
 
+// GetRepeatedNestedMessage returns RepeatedNestedMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedNestedMessage() []*TestAllTypesEdition2023_NestedMessage {
 	if m != nil {
 		return m.RepeatedNestedMessage
@@ -558,6 +597,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedNestedMessage() []*TestAllTypesEdit
 	return nil
 }
 
+// GetRepeatedForeignMessage returns RepeatedForeignMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedForeignMessage() []*ForeignMessageEdition2023 {
 	if m != nil {
 		return m.RepeatedForeignMessage
@@ -565,6 +605,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedForeignMessage() []*ForeignMessageE
 	return nil
 }
 
+// GetRepeatedNestedEnum returns RepeatedNestedEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedNestedEnum() []TestAllTypesEdition2023_NestedEnum {
 	if m != nil {
 		return m.RepeatedNestedEnum
@@ -572,6 +613,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedNestedEnum() []TestAllTypesEdition2
 	return nil
 }
 
+// GetRepeatedForeignEnum returns RepeatedForeignEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedForeignEnum() []ForeignEnumEdition2023 {
 	if m != nil {
 		return m.RepeatedForeignEnum
@@ -579,6 +621,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedForeignEnum() []ForeignEnumEdition2
 	return nil
 }
 
+// GetRepeatedStringPiece returns RepeatedStringPiece, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedStringPiece() []string {
 	if m != nil {
 		return m.RepeatedStringPiece
@@ -586,6 +629,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedStringPiece() []string {
 	return nil
 }
 
+// GetRepeatedCord returns RepeatedCord, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetRepeatedCord() []string {
 	if m != nil {
 		return m.RepeatedCord
@@ -593,6 +637,7 @@ func (m *TestAllTypesEdition2023) GetRepeatedCord() []string {
 	return nil
 }
 
+// GetPackedInt32 returns PackedInt32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedInt32() []int32 {
 	if m != nil {
 		return m.PackedInt32
@@ -600,6 +645,7 @@ func (m *TestAllTypesEdition2023) GetPackedInt32() []int32 {
 	return nil
 }
 
+// GetPackedInt64 returns PackedInt64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedInt64() []int64 {
 	if m != nil {
 		return m.PackedInt64
@@ -607,6 +653,7 @@ func (m *TestAllTypesEdition2023) GetPackedInt64() []int64 {
 	return nil
 }
 
+// GetPackedUint32 returns PackedUint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedUint32() []uint32 {
 	if m != nil {
 		return m.PackedUint32
@@ -614,6 +661,7 @@ func (m *TestAllTypesEdition2023) GetPackedUint32() []uint32 {
 	return nil
 }
 
+// GetPackedUint64 returns PackedUint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedUint64() []uint64 {
 	if m != nil {
 		return m.PackedUint64
@@ -621,6 +669,7 @@ func (m *TestAllTypesEdition2023) GetPackedUint64() []uint64 {
 	return nil
 }
 
+// GetPackedSint32 returns PackedSint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedSint32() []int32 {
 	if m != nil {
 		return m.PackedSint32
@@ -628,6 +677,7 @@ func (m *TestAllTypesEdition2023) GetPackedSint32() []int32 {
 	return nil
 }
 
+// GetPackedSint64 returns PackedSint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedSint64() []int64 {
 	if m != nil {
 		return m.PackedSint64
@@ -635,6 +685,7 @@ func (m *TestAllTypesEdition2023) GetPackedSint64() []int64 {
 	return nil
 }
 
+// GetPackedFixed32 returns PackedFixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedFixed32() []uint32 {
 	if m != nil {
 		return m.PackedFixed32
@@ -642,6 +693,7 @@ func (m *TestAllTypesEdition2023) GetPackedFixed32() []uint32 {
 	return nil
 }
 
+// GetPackedFixed64 returns PackedFixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedFixed64() []uint64 {
 	if m != nil {
 		return m.PackedFixed64
@@ -649,6 +701,7 @@ func (m *TestAllTypesEdition2023) GetPackedFixed64() []uint64 {
 	return nil
 }
 
+// GetPackedSfixed32 returns PackedSfixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedSfixed32() []int32 {
 	if m != nil {
 		return m.PackedSfixed32
@@ -656,6 +709,7 @@ func (m *TestAllTypesEdition2023) GetPackedSfixed32() []int32 {
 	return nil
 }
 
+// GetPackedSfixed64 returns PackedSfixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedSfixed64() []int64 {
 	if m != nil {
 		return m.PackedSfixed64
@@ -663,6 +717,7 @@ func (m *TestAllTypesEdition2023) GetPackedSfixed64() []int64 {
 	return nil
 }
 
+// GetPackedFloat returns PackedFloat, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedFloat() []float32 {
 	if m != nil {
 		return m.PackedFloat
@@ -670,6 +725,7 @@ func (m *TestAllTypesEdition2023) GetPackedFloat() []float32 {
 	return nil
 }
 
+// GetPackedDouble returns PackedDouble, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedDouble() []float64 {
 	if m != nil {
 		return m.PackedDouble
@@ -677,6 +733,7 @@ func (m *TestAllTypesEdition2023) GetPackedDouble() []float64 {
 	return nil
 }
 
+// GetPackedBool returns PackedBool, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedBool() []bool {
 	if m != nil {
 		return m.PackedBool
@@ -684,6 +741,7 @@ func (m *TestAllTypesEdition2023) GetPackedBool() []bool {
 	return nil
 }
 
+// GetPackedNestedEnum returns PackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetPackedNestedEnum() []TestAllTypesEdition2023_NestedEnum {
 	if m != nil {
 		return m.PackedNestedEnum
@@ -691,6 +749,7 @@ func (m *TestAllTypesEdition2023) GetPackedNestedEnum() []TestAllTypesEdition202
 	return nil
 }
 
+// GetUnpackedInt32 returns UnpackedInt32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedInt32() []int32 {
 	if m != nil {
 		return m.UnpackedInt32
@@ -698,6 +757,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedInt32() []int32 {
 	return nil
 }
 
+// GetUnpackedInt64 returns UnpackedInt64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedInt64() []int64 {
 	if m != nil {
 		return m.UnpackedInt64
@@ -705,6 +765,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedInt64() []int64 {
 	return nil
 }
 
+// GetUnpackedUint32 returns UnpackedUint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedUint32() []uint32 {
 	if m != nil {
 		return m.UnpackedUint32
@@ -712,6 +773,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedUint32() []uint32 {
 	return nil
 }
 
+// GetUnpackedUint64 returns UnpackedUint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedUint64() []uint64 {
 	if m != nil {
 		return m.UnpackedUint64
@@ -719,6 +781,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedUint64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSint32 returns UnpackedSint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedSint32() []int32 {
 	if m != nil {
 		return m.UnpackedSint32
@@ -726,6 +789,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedSint32() []int32 {
 	return nil
 }
 
+// GetUnpackedSint64 returns UnpackedSint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedSint64() []int64 {
 	if m != nil {
 		return m.UnpackedSint64
@@ -733,6 +797,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedSint64() []int64 {
 	return nil
 }
 
+// GetUnpackedFixed32 returns UnpackedFixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedFixed32() []uint32 {
 	if m != nil {
 		return m.UnpackedFixed32
@@ -740,6 +805,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedFixed32() []uint32 {
 	return nil
 }
 
+// GetUnpackedFixed64 returns UnpackedFixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedFixed64() []uint64 {
 	if m != nil {
 		return m.UnpackedFixed64
@@ -747,6 +813,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedFixed64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSfixed32 returns UnpackedSfixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedSfixed32() []int32 {
 	if m != nil {
 		return m.UnpackedSfixed32
@@ -754,6 +821,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedSfixed32() []int32 {
 	return nil
 }
 
+// GetUnpackedSfixed64 returns UnpackedSfixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedSfixed64() []int64 {
 	if m != nil {
 		return m.UnpackedSfixed64
@@ -761,6 +829,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedSfixed64() []int64 {
 	return nil
 }
 
+// GetUnpackedFloat returns UnpackedFloat, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedFloat() []float32 {
 	if m != nil {
 		return m.UnpackedFloat
@@ -768,6 +837,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedFloat() []float32 {
 	return nil
 }
 
+// GetUnpackedDouble returns UnpackedDouble, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedDouble() []float64 {
 	if m != nil {
 		return m.UnpackedDouble
@@ -775,6 +845,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedDouble() []float64 {
 	return nil
 }
 
+// GetUnpackedBool returns UnpackedBool, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedBool() []bool {
 	if m != nil {
 		return m.UnpackedBool
@@ -782,6 +853,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedBool() []bool {
 	return nil
 }
 
+// GetUnpackedNestedEnum returns UnpackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetUnpackedNestedEnum() []TestAllTypesEdition2023_NestedEnum {
 	if m != nil {
 		return m.UnpackedNestedEnum
@@ -789,6 +861,7 @@ func (m *TestAllTypesEdition2023) GetUnpackedNestedEnum() []TestAllTypesEdition2
 	return nil
 }
 
+// GetMapInt32Int32 returns MapInt32Int32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapInt32Int32() map[int32]int32 {
 	if m != nil {
 		return m.MapInt32Int32
@@ -796,6 +869,7 @@ func (m *TestAllTypesEdition2023) GetMapInt32Int32() map[int32]int32 {
 	return nil
 }
 
+// GetMapInt64Int64 returns MapInt64Int64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapInt64Int64() map[int64]int64 {
 	if m != nil {
 		return m.MapInt64Int64
@@ -803,6 +877,7 @@ func (m *TestAllTypesEdition2023) GetMapInt64Int64() map[int64]int64 {
 	return nil
 }
 
+// GetMapUint32Uint32 returns MapUint32Uint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapUint32Uint32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapUint32Uint32
@@ -810,6 +885,7 @@ func (m *TestAllTypesEdition2023) GetMapUint32Uint32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapUint64Uint64 returns MapUint64Uint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapUint64Uint64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapUint64Uint64
@@ -817,6 +893,7 @@ func (m *TestAllTypesEdition2023) GetMapUint64Uint64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSint32Sint32 returns MapSint32Sint32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapSint32Sint32() map[int32]int32 {
 	if m != nil {
 		return m.MapSint32Sint32
@@ -824,6 +901,7 @@ func (m *TestAllTypesEdition2023) GetMapSint32Sint32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSint64Sint64 returns MapSint64Sint64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapSint64Sint64() map[int64]int64 {
 	if m != nil {
 		return m.MapSint64Sint64
@@ -831,6 +909,7 @@ func (m *TestAllTypesEdition2023) GetMapSint64Sint64() map[int64]int64 {
 	return nil
 }
 
+// GetMapFixed32Fixed32 returns MapFixed32Fixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapFixed32Fixed32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapFixed32Fixed32
@@ -838,6 +917,7 @@ func (m *TestAllTypesEdition2023) GetMapFixed32Fixed32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapFixed64Fixed64 returns MapFixed64Fixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapFixed64Fixed64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapFixed64Fixed64
@@ -845,6 +925,7 @@ func (m *TestAllTypesEdition2023) GetMapFixed64Fixed64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSfixed32Sfixed32 returns MapSfixed32Sfixed32, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapSfixed32Sfixed32() map[int32]int32 {
 	if m != nil {
 		return m.MapSfixed32Sfixed32
@@ -852,6 +933,7 @@ func (m *TestAllTypesEdition2023) GetMapSfixed32Sfixed32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSfixed64Sfixed64 returns MapSfixed64Sfixed64, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapSfixed64Sfixed64() map[int64]int64 {
 	if m != nil {
 		return m.MapSfixed64Sfixed64
@@ -859,6 +941,7 @@ func (m *TestAllTypesEdition2023) GetMapSfixed64Sfixed64() map[int64]int64 {
 	return nil
 }
 
+// GetMapInt32Float returns MapInt32Float, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapInt32Float() map[int32]float32 {
 	if m != nil {
 		return m.MapInt32Float
@@ -866,6 +949,7 @@ func (m *TestAllTypesEdition2023) GetMapInt32Float() map[int32]float32 {
 	return nil
 }
 
+// GetMapInt32Double returns MapInt32Double, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapInt32Double() map[int32]float64 {
 	if m != nil {
 		return m.MapInt32Double
@@ -873,6 +957,7 @@ func (m *TestAllTypesEdition2023) GetMapInt32Double() map[int32]float64 {
 	return nil
 }
 
+// GetMapBoolBool returns MapBoolBool, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapBoolBool() map[bool]bool {
 	if m != nil {
 		return m.MapBoolBool
@@ -880,6 +965,7 @@ func (m *TestAllTypesEdition2023) GetMapBoolBool() map[bool]bool {
 	return nil
 }
 
+// GetMapStringString returns MapStringString, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringString() map[string]string {
 	if m != nil {
 		return m.MapStringString
@@ -887,6 +973,7 @@ func (m *TestAllTypesEdition2023) GetMapStringString() map[string]string {
 	return nil
 }
 
+// GetMapStringBytes returns MapStringBytes, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringBytes() map[string][]byte {
 	if m != nil {
 		return m.MapStringBytes
@@ -894,6 +981,7 @@ func (m *TestAllTypesEdition2023) GetMapStringBytes() map[string][]byte {
 	return nil
 }
 
+// GetMapStringNestedMessage returns MapStringNestedMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringNestedMessage() map[string]*TestAllTypesEdition2023_NestedMessage {
 	if m != nil {
 		return m.MapStringNestedMessage
@@ -901,6 +989,7 @@ func (m *TestAllTypesEdition2023) GetMapStringNestedMessage() map[string]*TestAl
 	return nil
 }
 
+// GetMapStringForeignMessage returns MapStringForeignMessage, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringForeignMessage() map[string]*ForeignMessageEdition2023 {
 	if m != nil {
 		return m.MapStringForeignMessage
@@ -908,6 +997,7 @@ func (m *TestAllTypesEdition2023) GetMapStringForeignMessage() map[string]*Forei
 	return nil
 }
 
+// GetMapStringNestedEnum returns MapStringNestedEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringNestedEnum() map[string]TestAllTypesEdition2023_NestedEnum {
 	if m != nil {
 		return m.MapStringNestedEnum
@@ -915,6 +1005,7 @@ func (m *TestAllTypesEdition2023) GetMapStringNestedEnum() map[string]TestAllTyp
 	return nil
 }
 
+// GetMapStringForeignEnum returns MapStringForeignEnum, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetMapStringForeignEnum() map[string]ForeignEnumEdition2023 {
 	if m != nil {
 		return m.MapStringForeignEnum
@@ -922,6 +1013,7 @@ func (m *TestAllTypesEdition2023) GetMapStringForeignEnum() map[string]ForeignEn
 	return nil
 }
 
+// GetOneofField returns what the oneof holds, nil if that is nothing.
 func (m *TestAllTypesEdition2023) GetOneofField() TestAllTypesEdition2023_OneofField {
 	if m == nil {
 		return nil
@@ -929,6 +1021,7 @@ func (m *TestAllTypesEdition2023) GetOneofField() TestAllTypesEdition2023_OneofF
 	return m.OneofField
 }
 
+// GetOneofUint32 returns OneofUint32 if OneofField holds it, else 0.
 func (m *TestAllTypesEdition2023) GetOneofUint32() uint32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofUint32); ok {
 		return x.OneofUint32
@@ -936,6 +1029,7 @@ func (m *TestAllTypesEdition2023) GetOneofUint32() uint32 {
 	return 0
 }
 
+// GetOneofNestedMessage returns OneofNestedMessage if OneofField holds it, else nil.
 func (m *TestAllTypesEdition2023) GetOneofNestedMessage() *TestAllTypesEdition2023_NestedMessage {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofNestedMessage); ok {
 		return x.OneofNestedMessage
@@ -943,6 +1037,7 @@ func (m *TestAllTypesEdition2023) GetOneofNestedMessage() *TestAllTypesEdition20
 	return nil
 }
 
+// GetOneofString returns OneofString if OneofField holds it, else "".
 func (m *TestAllTypesEdition2023) GetOneofString() string {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofString); ok {
 		return x.OneofString
@@ -950,6 +1045,7 @@ func (m *TestAllTypesEdition2023) GetOneofString() string {
 	return ""
 }
 
+// GetOneofBytes returns OneofBytes if OneofField holds it, else nil.
 func (m *TestAllTypesEdition2023) GetOneofBytes() []byte {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofBytes); ok {
 		return x.OneofBytes
@@ -957,6 +1053,7 @@ func (m *TestAllTypesEdition2023) GetOneofBytes() []byte {
 	return nil
 }
 
+// GetOneofBool returns OneofBool if OneofField holds it, else false.
 func (m *TestAllTypesEdition2023) GetOneofBool() bool {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofBool); ok {
 		return x.OneofBool
@@ -964,6 +1061,7 @@ func (m *TestAllTypesEdition2023) GetOneofBool() bool {
 	return false
 }
 
+// GetOneofUint64 returns OneofUint64 if OneofField holds it, else 0.
 func (m *TestAllTypesEdition2023) GetOneofUint64() uint64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofUint64); ok {
 		return x.OneofUint64
@@ -971,6 +1069,7 @@ func (m *TestAllTypesEdition2023) GetOneofUint64() uint64 {
 	return 0
 }
 
+// GetOneofFloat returns OneofFloat if OneofField holds it, else 0.
 func (m *TestAllTypesEdition2023) GetOneofFloat() float32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofFloat); ok {
 		return x.OneofFloat
@@ -978,6 +1077,7 @@ func (m *TestAllTypesEdition2023) GetOneofFloat() float32 {
 	return 0
 }
 
+// GetOneofDouble returns OneofDouble if OneofField holds it, else 0.
 func (m *TestAllTypesEdition2023) GetOneofDouble() float64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofDouble); ok {
 		return x.OneofDouble
@@ -985,6 +1085,7 @@ func (m *TestAllTypesEdition2023) GetOneofDouble() float64 {
 	return 0
 }
 
+// GetOneofEnum returns OneofEnum if OneofField holds it, else TestAllTypesEdition2023_FOO.
 func (m *TestAllTypesEdition2023) GetOneofEnum() TestAllTypesEdition2023_NestedEnum {
 	if x, ok := m.GetOneofField().(*TestAllTypesEdition2023_OneofEnum); ok {
 		return x.OneofEnum
@@ -992,6 +1093,7 @@ func (m *TestAllTypesEdition2023) GetOneofEnum() TestAllTypesEdition2023_NestedE
 	return TestAllTypesEdition2023_FOO
 }
 
+// GetGroupliketype returns Groupliketype, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetGroupliketype() *TestAllTypesEdition2023_GroupLikeType {
 	if m != nil {
 		return m.Groupliketype
@@ -999,6 +1101,7 @@ func (m *TestAllTypesEdition2023) GetGroupliketype() *TestAllTypesEdition2023_Gr
 	return nil
 }
 
+// GetDelimitedField returns DelimitedField, nil if m is nil.
 func (m *TestAllTypesEdition2023) GetDelimitedField() *TestAllTypesEdition2023_GroupLikeType {
 	if m != nil {
 		return m.DelimitedField
@@ -2472,6 +2575,7 @@ func (*TestAllTypesEdition2023_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1, 0}
 }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *TestAllTypesEdition2023_NestedMessage) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -2479,6 +2583,7 @@ func (m *TestAllTypesEdition2023_NestedMessage) GetA() int32 {
 	return 0
 }
 
+// GetCorecursive returns Corecursive, nil if m is nil.
 func (m *TestAllTypesEdition2023_NestedMessage) GetCorecursive() *TestAllTypesEdition2023 {
 	if m != nil {
 		return m.Corecursive
@@ -2597,6 +2702,7 @@ func (*TestAllTypesEdition2023_GroupLikeType) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{1, 20}
 }
 
+// GetGroupInt32 returns the value of GroupInt32, 0 if there is none.
 func (m *TestAllTypesEdition2023_GroupLikeType) GetGroupInt32() int32 {
 	if m != nil && m.GroupInt32 != nil {
 		return *m.GroupInt32
@@ -2604,6 +2710,7 @@ func (m *TestAllTypesEdition2023_GroupLikeType) GetGroupInt32() int32 {
 	return 0
 }
 
+// GetGroupUint32 returns the value of GroupUint32, 0 if there is none.
 func (m *TestAllTypesEdition2023_GroupLikeType) GetGroupUint32() uint32 {
 	if m != nil && m.GroupUint32 != nil {
 		return *m.GroupUint32
@@ -2717,6 +2824,7 @@ func (*ForeignMessageEdition2023) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{2}
 }
 
+// GetC returns the value of C, 0 if there is none.
 func (m *ForeignMessageEdition2023) GetC() int32 {
 	if m != nil && m.C != nil {
 		return *m.C
@@ -2819,6 +2927,7 @@ func (*GroupLikeType) Descriptor() ([]byte, []int) {
 	return file_edition2023_test_messages_edition2023_proto, []int{3}
 }
 
+// GetC returns the value of C, 0 if there is none.
 func (m *GroupLikeType) GetC() int32 {
 	if m != nil && m.C != nil {
 		return *m.C

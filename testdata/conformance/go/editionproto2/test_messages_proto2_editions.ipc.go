@@ -235,6 +235,7 @@ func (*TestAllTypesProto2) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetOptionalInt32 returns the value of OptionalInt32, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalInt32() int32 {
 	if m != nil && m.OptionalInt32 != nil {
 		return *m.OptionalInt32
@@ -242,6 +243,7 @@ func (m *TestAllTypesProto2) GetOptionalInt32() int32 {
 	return 0
 }
 
+// GetOptionalInt64 returns the value of OptionalInt64, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalInt64() int64 {
 	if m != nil && m.OptionalInt64 != nil {
 		return *m.OptionalInt64
@@ -249,6 +251,7 @@ func (m *TestAllTypesProto2) GetOptionalInt64() int64 {
 	return 0
 }
 
+// GetOptionalUint32 returns the value of OptionalUint32, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalUint32() uint32 {
 	if m != nil && m.OptionalUint32 != nil {
 		return *m.OptionalUint32
@@ -256,6 +259,7 @@ func (m *TestAllTypesProto2) GetOptionalUint32() uint32 {
 	return 0
 }
 
+// GetOptionalUint64 returns the value of OptionalUint64, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalUint64() uint64 {
 	if m != nil && m.OptionalUint64 != nil {
 		return *m.OptionalUint64
@@ -263,6 +267,7 @@ func (m *TestAllTypesProto2) GetOptionalUint64() uint64 {
 	return 0
 }
 
+// GetOptionalSint32 returns the value of OptionalSint32, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalSint32() int32 {
 	if m != nil && m.OptionalSint32 != nil {
 		return *m.OptionalSint32
@@ -270,6 +275,7 @@ func (m *TestAllTypesProto2) GetOptionalSint32() int32 {
 	return 0
 }
 
+// GetOptionalSint64 returns the value of OptionalSint64, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalSint64() int64 {
 	if m != nil && m.OptionalSint64 != nil {
 		return *m.OptionalSint64
@@ -277,6 +283,7 @@ func (m *TestAllTypesProto2) GetOptionalSint64() int64 {
 	return 0
 }
 
+// GetOptionalFixed32 returns the value of OptionalFixed32, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalFixed32() uint32 {
 	if m != nil && m.OptionalFixed32 != nil {
 		return *m.OptionalFixed32
@@ -284,6 +291,7 @@ func (m *TestAllTypesProto2) GetOptionalFixed32() uint32 {
 	return 0
 }
 
+// GetOptionalFixed64 returns the value of OptionalFixed64, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalFixed64() uint64 {
 	if m != nil && m.OptionalFixed64 != nil {
 		return *m.OptionalFixed64
@@ -291,6 +299,7 @@ func (m *TestAllTypesProto2) GetOptionalFixed64() uint64 {
 	return 0
 }
 
+// GetOptionalSfixed32 returns the value of OptionalSfixed32, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalSfixed32() int32 {
 	if m != nil && m.OptionalSfixed32 != nil {
 		return *m.OptionalSfixed32
@@ -298,6 +307,7 @@ func (m *TestAllTypesProto2) GetOptionalSfixed32() int32 {
 	return 0
 }
 
+// GetOptionalSfixed64 returns the value of OptionalSfixed64, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalSfixed64() int64 {
 	if m != nil && m.OptionalSfixed64 != nil {
 		return *m.OptionalSfixed64
@@ -305,6 +315,7 @@ func (m *TestAllTypesProto2) GetOptionalSfixed64() int64 {
 	return 0
 }
 
+// GetOptionalFloat returns the value of OptionalFloat, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalFloat() float32 {
 	if m != nil && m.OptionalFloat != nil {
 		return *m.OptionalFloat
@@ -312,6 +323,7 @@ func (m *TestAllTypesProto2) GetOptionalFloat() float32 {
 	return 0
 }
 
+// GetOptionalDouble returns the value of OptionalDouble, 0 if there is none.
 func (m *TestAllTypesProto2) GetOptionalDouble() float64 {
 	if m != nil && m.OptionalDouble != nil {
 		return *m.OptionalDouble
@@ -319,6 +331,7 @@ func (m *TestAllTypesProto2) GetOptionalDouble() float64 {
 	return 0
 }
 
+// GetOptionalBool returns the value of OptionalBool, false if there is none.
 func (m *TestAllTypesProto2) GetOptionalBool() bool {
 	if m != nil && m.OptionalBool != nil {
 		return *m.OptionalBool
@@ -326,6 +339,7 @@ func (m *TestAllTypesProto2) GetOptionalBool() bool {
 	return false
 }
 
+// GetOptionalString returns the value of OptionalString, "" if there is none.
 func (m *TestAllTypesProto2) GetOptionalString() string {
 	if m != nil && m.OptionalString != nil {
 		return *m.OptionalString
@@ -333,6 +347,7 @@ func (m *TestAllTypesProto2) GetOptionalString() string {
 	return ""
 }
 
+// GetOptionalBytes returns OptionalBytes, nil if m is nil.
 func (m *TestAllTypesProto2) GetOptionalBytes() []byte {
 	if m != nil {
 		return m.OptionalBytes
@@ -340,6 +355,7 @@ func (m *TestAllTypesProto2) GetOptionalBytes() []byte {
 	return nil
 }
 
+// GetOptionalNestedMessage returns OptionalNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetOptionalNestedMessage() *TestAllTypesProto2_NestedMessage {
 	if m != nil {
 		return m.OptionalNestedMessage
@@ -347,6 +363,7 @@ func (m *TestAllTypesProto2) GetOptionalNestedMessage() *TestAllTypesProto2_Nest
 	return nil
 }
 
+// GetOptionalForeignMessage returns OptionalForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetOptionalForeignMessage() *ForeignMessageProto2 {
 	if m != nil {
 		return m.OptionalForeignMessage
@@ -354,6 +371,7 @@ func (m *TestAllTypesProto2) GetOptionalForeignMessage() *ForeignMessageProto2 {
 	return nil
 }
 
+// GetOptionalNestedEnum returns the value of OptionalNestedEnum, TestAllTypesProto2_FOO if there is none.
 func (m *TestAllTypesProto2) GetOptionalNestedEnum() TestAllTypesProto2_NestedEnum {
 	if m != nil && m.OptionalNestedEnum != nil {
 		return *m.OptionalNestedEnum
@@ -361,6 +379,7 @@ func (m *TestAllTypesProto2) GetOptionalNestedEnum() TestAllTypesProto2_NestedEn
 	return TestAllTypesProto2_FOO
 }
 
+// GetOptionalForeignEnum returns the value of OptionalForeignEnum, ForeignEnumProto2_FOREIGN_FOO if there is none.
 func (m *TestAllTypesProto2) GetOptionalForeignEnum() ForeignEnumProto2 {
 	if m != nil && m.OptionalForeignEnum != nil {
 		return *m.OptionalForeignEnum
@@ -368,6 +387,7 @@ func (m *TestAllTypesProto2) GetOptionalForeignEnum() ForeignEnumProto2 {
 	return ForeignEnumProto2_FOREIGN_FOO
 }
 
+// GetOptionalStringPiece returns the value of OptionalStringPiece, "" if there is none.
 func (m *TestAllTypesProto2) GetOptionalStringPiece() string {
 	if m != nil && m.OptionalStringPiece != nil {
 		return *m.OptionalStringPiece
@@ -375,6 +395,7 @@ func (m *TestAllTypesProto2) GetOptionalStringPiece() string {
 	return ""
 }
 
+// GetOptionalCord returns the value of OptionalCord, "" if there is none.
 func (m *TestAllTypesProto2) GetOptionalCord() string {
 	if m != nil && m.OptionalCord != nil {
 		return *m.OptionalCord
@@ -382,6 +403,7 @@ func (m *TestAllTypesProto2) GetOptionalCord() string {
 	return ""
 }
 
+// GetRecursiveMessage returns RecursiveMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetRecursiveMessage() *TestAllTypesProto2 {
 	if m != nil {
 		return m.RecursiveMessage
@@ -389,6 +411,7 @@ func (m *TestAllTypesProto2) GetRecursiveMessage() *TestAllTypesProto2 {
 	return nil
 }
 
+// GetRepeatedInt32 returns RepeatedInt32, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedInt32() []int32 {
 	if m != nil {
 		return m.RepeatedInt32
@@ -396,6 +419,7 @@ func (m *TestAllTypesProto2) GetRepeatedInt32() []int32 {
 	return nil
 }
 
+// GetRepeatedInt64 returns RepeatedInt64, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedInt64() []int64 {
 	if m != nil {
 		return m.RepeatedInt64
@@ -403,6 +427,7 @@ func (m *TestAllTypesProto2) GetRepeatedInt64() []int64 {
 	return nil
 }
 
+// GetRepeatedUint32 returns RepeatedUint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedUint32() []uint32 {
 	if m != nil {
 		return m.RepeatedUint32
@@ -410,6 +435,7 @@ func (m *TestAllTypesProto2) GetRepeatedUint32() []uint32 {
 	return nil
 }
 
+// GetRepeatedUint64 returns RepeatedUint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedUint64() []uint64 {
 	if m != nil {
 		return m.RepeatedUint64
@@ -417,6 +443,7 @@ func (m *TestAllTypesProto2) GetRepeatedUint64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSint32 returns RepeatedSint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedSint32() []int32 {
 	if m != nil {
 		return m.RepeatedSint32
@@ -424,6 +451,7 @@ func (m *TestAllTypesProto2) GetRepeatedSint32() []int32 {
 	return nil
 }
 
+// GetRepeatedSint64 returns RepeatedSint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedSint64() []int64 {
 	if m != nil {
 		return m.RepeatedSint64
@@ -431,6 +459,7 @@ func (m *TestAllTypesProto2) GetRepeatedSint64() []int64 {
 	return nil
 }
 
+// GetRepeatedFixed32 returns RepeatedFixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedFixed32() []uint32 {
 	if m != nil {
 		return m.RepeatedFixed32
@@ -438,6 +467,7 @@ func (m *TestAllTypesProto2) GetRepeatedFixed32() []uint32 {
 	return nil
 }
 
+// GetRepeatedFixed64 returns RepeatedFixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedFixed64() []uint64 {
 	if m != nil {
 		return m.RepeatedFixed64
@@ -445,6 +475,7 @@ func (m *TestAllTypesProto2) GetRepeatedFixed64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSfixed32 returns RepeatedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedSfixed32() []int32 {
 	if m != nil {
 		return m.RepeatedSfixed32
@@ -452,6 +483,7 @@ func (m *TestAllTypesProto2) GetRepeatedSfixed32() []int32 {
 	return nil
 }
 
+// GetRepeatedSfixed64 returns RepeatedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedSfixed64() []int64 {
 	if m != nil {
 		return m.RepeatedSfixed64
@@ -459,6 +491,7 @@ func (m *TestAllTypesProto2) GetRepeatedSfixed64() []int64 {
 	return nil
 }
 
+// GetRepeatedFloat returns RepeatedFloat, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedFloat() []float32 {
 	if m != nil {
 		return m.RepeatedFloat
@@ -466,6 +499,7 @@ func (m *TestAllTypesProto2) GetRepeatedFloat() []float32 {
 	return nil
 }
 
+// GetRepeatedDouble returns RepeatedDouble, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedDouble() []float64 {
 	if m != nil {
 		return m.RepeatedDouble
@@ -473,6 +507,7 @@ func (m *TestAllTypesProto2) GetRepeatedDouble() []float64 {
 	return nil
 }
 
+// GetRepeatedBool returns RepeatedBool, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedBool() []bool {
 	if m != nil {
 		return m.RepeatedBool
@@ -480,6 +515,7 @@ func (m *TestAllTypesProto2) GetRepeatedBool() []bool {
 	return nil
 }
 
+// GetRepeatedString returns RepeatedString, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedString() []string {
 	if m != nil {
 		return m.RepeatedString
@@ -487,6 +523,7 @@ func (m *TestAllTypesProto2) GetRepeatedString() []string {
 	return nil
 }
 
+// GetRepeatedBytes returns RepeatedBytes, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedBytes() [][]byte {
 	if m != nil {
 		return m.RepeatedBytes
@@ -494,6 +531,7 @@ func (m *TestAllTypesProto2) GetRepeatedBytes() [][]byte {
 	return nil
 }
 
+// GetRepeatedNestedMessage returns RepeatedNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedNestedMessage() []*TestAllTypesProto2_NestedMessage {
 	if m != nil {
 		return m.RepeatedNestedMessage
@@ -501,6 +539,7 @@ func (m *TestAllTypesProto2) GetRepeatedNestedMessage() []*TestAllTypesProto2_Ne
 	return nil
 }
 
+// GetRepeatedForeignMessage returns RepeatedForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedForeignMessage() []*ForeignMessageProto2 {
 	if m != nil {
 		return m.RepeatedForeignMessage
@@ -508,6 +547,7 @@ func (m *TestAllTypesProto2) GetRepeatedForeignMessage() []*ForeignMessageProto2
 	return nil
 }
 
+// GetRepeatedNestedEnum returns RepeatedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedNestedEnum() []TestAllTypesProto2_NestedEnum {
 	if m != nil {
 		return m.RepeatedNestedEnum
@@ -515,6 +555,7 @@ func (m *TestAllTypesProto2) GetRepeatedNestedEnum() []TestAllTypesProto2_Nested
 	return nil
 }
 
+// GetRepeatedForeignEnum returns RepeatedForeignEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedForeignEnum() []ForeignEnumProto2 {
 	if m != nil {
 		return m.RepeatedForeignEnum
@@ -522,6 +563,7 @@ func (m *TestAllTypesProto2) GetRepeatedForeignEnum() []ForeignEnumProto2 {
 	return nil
 }
 
+// GetRepeatedStringPiece returns RepeatedStringPiece, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedStringPiece() []string {
 	if m != nil {
 		return m.RepeatedStringPiece
@@ -529,6 +571,7 @@ func (m *TestAllTypesProto2) GetRepeatedStringPiece() []string {
 	return nil
 }
 
+// GetRepeatedCord returns RepeatedCord, nil if m is nil.
 func (m *TestAllTypesProto2) GetRepeatedCord() []string {
 	if m != nil {
 		return m.RepeatedCord
@@ -536,6 +579,7 @@ func (m *TestAllTypesProto2) GetRepeatedCord() []string {
 	return nil
 }
 
+// GetPackedInt32 returns PackedInt32, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedInt32() []int32 {
 	if m != nil {
 		return m.PackedInt32
@@ -543,6 +587,7 @@ func (m *TestAllTypesProto2) GetPackedInt32() []int32 {
 	return nil
 }
 
+// GetPackedInt64 returns PackedInt64, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedInt64() []int64 {
 	if m != nil {
 		return m.PackedInt64
@@ -550,6 +595,7 @@ func (m *TestAllTypesProto2) GetPackedInt64() []int64 {
 	return nil
 }
 
+// GetPackedUint32 returns PackedUint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedUint32() []uint32 {
 	if m != nil {
 		return m.PackedUint32
@@ -557,6 +603,7 @@ func (m *TestAllTypesProto2) GetPackedUint32() []uint32 {
 	return nil
 }
 
+// GetPackedUint64 returns PackedUint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedUint64() []uint64 {
 	if m != nil {
 		return m.PackedUint64
@@ -564,6 +611,7 @@ func (m *TestAllTypesProto2) GetPackedUint64() []uint64 {
 	return nil
 }
 
+// GetPackedSint32 returns PackedSint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedSint32() []int32 {
 	if m != nil {
 		return m.PackedSint32
@@ -571,6 +619,7 @@ func (m *TestAllTypesProto2) GetPackedSint32() []int32 {
 	return nil
 }
 
+// GetPackedSint64 returns PackedSint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedSint64() []int64 {
 	if m != nil {
 		return m.PackedSint64
@@ -578,6 +627,7 @@ func (m *TestAllTypesProto2) GetPackedSint64() []int64 {
 	return nil
 }
 
+// GetPackedFixed32 returns PackedFixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedFixed32() []uint32 {
 	if m != nil {
 		return m.PackedFixed32
@@ -585,6 +635,7 @@ func (m *TestAllTypesProto2) GetPackedFixed32() []uint32 {
 	return nil
 }
 
+// GetPackedFixed64 returns PackedFixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedFixed64() []uint64 {
 	if m != nil {
 		return m.PackedFixed64
@@ -592,6 +643,7 @@ func (m *TestAllTypesProto2) GetPackedFixed64() []uint64 {
 	return nil
 }
 
+// GetPackedSfixed32 returns PackedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedSfixed32() []int32 {
 	if m != nil {
 		return m.PackedSfixed32
@@ -599,6 +651,7 @@ func (m *TestAllTypesProto2) GetPackedSfixed32() []int32 {
 	return nil
 }
 
+// GetPackedSfixed64 returns PackedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedSfixed64() []int64 {
 	if m != nil {
 		return m.PackedSfixed64
@@ -606,6 +659,7 @@ func (m *TestAllTypesProto2) GetPackedSfixed64() []int64 {
 	return nil
 }
 
+// GetPackedFloat returns PackedFloat, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedFloat() []float32 {
 	if m != nil {
 		return m.PackedFloat
@@ -613,6 +667,7 @@ func (m *TestAllTypesProto2) GetPackedFloat() []float32 {
 	return nil
 }
 
+// GetPackedDouble returns PackedDouble, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedDouble() []float64 {
 	if m != nil {
 		return m.PackedDouble
@@ -620,6 +675,7 @@ func (m *TestAllTypesProto2) GetPackedDouble() []float64 {
 	return nil
 }
 
+// GetPackedBool returns PackedBool, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedBool() []bool {
 	if m != nil {
 		return m.PackedBool
@@ -627,6 +683,7 @@ func (m *TestAllTypesProto2) GetPackedBool() []bool {
 	return nil
 }
 
+// GetPackedNestedEnum returns PackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetPackedNestedEnum() []TestAllTypesProto2_NestedEnum {
 	if m != nil {
 		return m.PackedNestedEnum
@@ -634,6 +691,7 @@ func (m *TestAllTypesProto2) GetPackedNestedEnum() []TestAllTypesProto2_NestedEn
 	return nil
 }
 
+// GetUnpackedInt32 returns UnpackedInt32, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedInt32() []int32 {
 	if m != nil {
 		return m.UnpackedInt32
@@ -641,6 +699,7 @@ func (m *TestAllTypesProto2) GetUnpackedInt32() []int32 {
 	return nil
 }
 
+// GetUnpackedInt64 returns UnpackedInt64, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedInt64() []int64 {
 	if m != nil {
 		return m.UnpackedInt64
@@ -648,6 +707,7 @@ func (m *TestAllTypesProto2) GetUnpackedInt64() []int64 {
 	return nil
 }
 
+// GetUnpackedUint32 returns UnpackedUint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedUint32() []uint32 {
 	if m != nil {
 		return m.UnpackedUint32
@@ -655,6 +715,7 @@ func (m *TestAllTypesProto2) GetUnpackedUint32() []uint32 {
 	return nil
 }
 
+// GetUnpackedUint64 returns UnpackedUint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedUint64() []uint64 {
 	if m != nil {
 		return m.UnpackedUint64
@@ -662,6 +723,7 @@ func (m *TestAllTypesProto2) GetUnpackedUint64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSint32 returns UnpackedSint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedSint32() []int32 {
 	if m != nil {
 		return m.UnpackedSint32
@@ -669,6 +731,7 @@ func (m *TestAllTypesProto2) GetUnpackedSint32() []int32 {
 	return nil
 }
 
+// GetUnpackedSint64 returns UnpackedSint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedSint64() []int64 {
 	if m != nil {
 		return m.UnpackedSint64
@@ -676,6 +739,7 @@ func (m *TestAllTypesProto2) GetUnpackedSint64() []int64 {
 	return nil
 }
 
+// GetUnpackedFixed32 returns UnpackedFixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedFixed32() []uint32 {
 	if m != nil {
 		return m.UnpackedFixed32
@@ -683,6 +747,7 @@ func (m *TestAllTypesProto2) GetUnpackedFixed32() []uint32 {
 	return nil
 }
 
+// GetUnpackedFixed64 returns UnpackedFixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedFixed64() []uint64 {
 	if m != nil {
 		return m.UnpackedFixed64
@@ -690,6 +755,7 @@ func (m *TestAllTypesProto2) GetUnpackedFixed64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSfixed32 returns UnpackedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedSfixed32() []int32 {
 	if m != nil {
 		return m.UnpackedSfixed32
@@ -697,6 +763,7 @@ func (m *TestAllTypesProto2) GetUnpackedSfixed32() []int32 {
 	return nil
 }
 
+// GetUnpackedSfixed64 returns UnpackedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedSfixed64() []int64 {
 	if m != nil {
 		return m.UnpackedSfixed64
@@ -704,6 +771,7 @@ func (m *TestAllTypesProto2) GetUnpackedSfixed64() []int64 {
 	return nil
 }
 
+// GetUnpackedFloat returns UnpackedFloat, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedFloat() []float32 {
 	if m != nil {
 		return m.UnpackedFloat
@@ -711,6 +779,7 @@ func (m *TestAllTypesProto2) GetUnpackedFloat() []float32 {
 	return nil
 }
 
+// GetUnpackedDouble returns UnpackedDouble, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedDouble() []float64 {
 	if m != nil {
 		return m.UnpackedDouble
@@ -718,6 +787,7 @@ func (m *TestAllTypesProto2) GetUnpackedDouble() []float64 {
 	return nil
 }
 
+// GetUnpackedBool returns UnpackedBool, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedBool() []bool {
 	if m != nil {
 		return m.UnpackedBool
@@ -725,6 +795,7 @@ func (m *TestAllTypesProto2) GetUnpackedBool() []bool {
 	return nil
 }
 
+// GetUnpackedNestedEnum returns UnpackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetUnpackedNestedEnum() []TestAllTypesProto2_NestedEnum {
 	if m != nil {
 		return m.UnpackedNestedEnum
@@ -732,6 +803,7 @@ func (m *TestAllTypesProto2) GetUnpackedNestedEnum() []TestAllTypesProto2_Nested
 	return nil
 }
 
+// GetMapInt32Int32 returns MapInt32Int32, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt32Int32() map[int32]int32 {
 	if m != nil {
 		return m.MapInt32Int32
@@ -739,6 +811,7 @@ func (m *TestAllTypesProto2) GetMapInt32Int32() map[int32]int32 {
 	return nil
 }
 
+// GetMapInt64Int64 returns MapInt64Int64, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt64Int64() map[int64]int64 {
 	if m != nil {
 		return m.MapInt64Int64
@@ -746,6 +819,7 @@ func (m *TestAllTypesProto2) GetMapInt64Int64() map[int64]int64 {
 	return nil
 }
 
+// GetMapUint32Uint32 returns MapUint32Uint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapUint32Uint32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapUint32Uint32
@@ -753,6 +827,7 @@ func (m *TestAllTypesProto2) GetMapUint32Uint32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapUint64Uint64 returns MapUint64Uint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapUint64Uint64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapUint64Uint64
@@ -760,6 +835,7 @@ func (m *TestAllTypesProto2) GetMapUint64Uint64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSint32Sint32 returns MapSint32Sint32, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapSint32Sint32() map[int32]int32 {
 	if m != nil {
 		return m.MapSint32Sint32
@@ -767,6 +843,7 @@ func (m *TestAllTypesProto2) GetMapSint32Sint32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSint64Sint64 returns MapSint64Sint64, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapSint64Sint64() map[int64]int64 {
 	if m != nil {
 		return m.MapSint64Sint64
@@ -774,6 +851,7 @@ func (m *TestAllTypesProto2) GetMapSint64Sint64() map[int64]int64 {
 	return nil
 }
 
+// GetMapFixed32Fixed32 returns MapFixed32Fixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapFixed32Fixed32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapFixed32Fixed32
@@ -781,6 +859,7 @@ func (m *TestAllTypesProto2) GetMapFixed32Fixed32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapFixed64Fixed64 returns MapFixed64Fixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapFixed64Fixed64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapFixed64Fixed64
@@ -788,6 +867,7 @@ func (m *TestAllTypesProto2) GetMapFixed64Fixed64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSfixed32Sfixed32 returns MapSfixed32Sfixed32, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapSfixed32Sfixed32() map[int32]int32 {
 	if m != nil {
 		return m.MapSfixed32Sfixed32
@@ -795,6 +875,7 @@ func (m *TestAllTypesProto2) GetMapSfixed32Sfixed32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSfixed64Sfixed64 returns MapSfixed64Sfixed64, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapSfixed64Sfixed64() map[int64]int64 {
 	if m != nil {
 		return m.MapSfixed64Sfixed64
@@ -802,6 +883,7 @@ func (m *TestAllTypesProto2) GetMapSfixed64Sfixed64() map[int64]int64 {
 	return nil
 }
 
+// GetMapInt32Bool returns MapInt32Bool, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt32Bool() map[int32]bool {
 	if m != nil {
 		return m.MapInt32Bool
@@ -809,6 +891,7 @@ func (m *TestAllTypesProto2) GetMapInt32Bool() map[int32]bool {
 	return nil
 }
 
+// GetMapInt32Float returns MapInt32Float, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt32Float() map[int32]float32 {
 	if m != nil {
 		return m.MapInt32Float
@@ -816,6 +899,7 @@ func (m *TestAllTypesProto2) GetMapInt32Float() map[int32]float32 {
 	return nil
 }
 
+// GetMapInt32Double returns MapInt32Double, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt32Double() map[int32]float64 {
 	if m != nil {
 		return m.MapInt32Double
@@ -823,6 +907,7 @@ func (m *TestAllTypesProto2) GetMapInt32Double() map[int32]float64 {
 	return nil
 }
 
+// GetMapInt32NestedMessage returns MapInt32NestedMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapInt32NestedMessage() map[int32]*TestAllTypesProto2_NestedMessage {
 	if m != nil {
 		return m.MapInt32NestedMessage
@@ -830,6 +915,7 @@ func (m *TestAllTypesProto2) GetMapInt32NestedMessage() map[int32]*TestAllTypesP
 	return nil
 }
 
+// GetMapBoolBool returns MapBoolBool, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapBoolBool() map[bool]bool {
 	if m != nil {
 		return m.MapBoolBool
@@ -837,6 +923,7 @@ func (m *TestAllTypesProto2) GetMapBoolBool() map[bool]bool {
 	return nil
 }
 
+// GetMapStringString returns MapStringString, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringString() map[string]string {
 	if m != nil {
 		return m.MapStringString
@@ -844,6 +931,7 @@ func (m *TestAllTypesProto2) GetMapStringString() map[string]string {
 	return nil
 }
 
+// GetMapStringBytes returns MapStringBytes, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringBytes() map[string][]byte {
 	if m != nil {
 		return m.MapStringBytes
@@ -851,6 +939,7 @@ func (m *TestAllTypesProto2) GetMapStringBytes() map[string][]byte {
 	return nil
 }
 
+// GetMapStringNestedMessage returns MapStringNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringNestedMessage() map[string]*TestAllTypesProto2_NestedMessage {
 	if m != nil {
 		return m.MapStringNestedMessage
@@ -858,6 +947,7 @@ func (m *TestAllTypesProto2) GetMapStringNestedMessage() map[string]*TestAllType
 	return nil
 }
 
+// GetMapStringForeignMessage returns MapStringForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringForeignMessage() map[string]*ForeignMessageProto2 {
 	if m != nil {
 		return m.MapStringForeignMessage
@@ -865,6 +955,7 @@ func (m *TestAllTypesProto2) GetMapStringForeignMessage() map[string]*ForeignMes
 	return nil
 }
 
+// GetMapStringNestedEnum returns MapStringNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringNestedEnum() map[string]TestAllTypesProto2_NestedEnum {
 	if m != nil {
 		return m.MapStringNestedEnum
@@ -872,6 +963,7 @@ func (m *TestAllTypesProto2) GetMapStringNestedEnum() map[string]TestAllTypesPro
 	return nil
 }
 
+// GetMapStringForeignEnum returns MapStringForeignEnum, nil if m is nil.
 func (m *TestAllTypesProto2) GetMapStringForeignEnum() map[string]ForeignEnumProto2 {
 	if m != nil {
 		return m.MapStringForeignEnum
@@ -879,6 +971,7 @@ func (m *TestAllTypesProto2) GetMapStringForeignEnum() map[string]ForeignEnumPro
 	return nil
 }
 
+// GetOneofField returns what the oneof holds, nil if that is nothing.
 func (m *TestAllTypesProto2) GetOneofField() TestAllTypesProto2_OneofField {
 	if m == nil {
 		return nil
@@ -886,6 +979,7 @@ func (m *TestAllTypesProto2) GetOneofField() TestAllTypesProto2_OneofField {
 	return m.OneofField
 }
 
+// GetOneofUint32 returns OneofUint32 if OneofField holds it, else 0.
 func (m *TestAllTypesProto2) GetOneofUint32() uint32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofUint32); ok {
 		return x.OneofUint32
@@ -893,6 +987,7 @@ func (m *TestAllTypesProto2) GetOneofUint32() uint32 {
 	return 0
 }
 
+// GetOneofNestedMessage returns OneofNestedMessage if OneofField holds it, else nil.
 func (m *TestAllTypesProto2) GetOneofNestedMessage() *TestAllTypesProto2_NestedMessage {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofNestedMessage); ok {
 		return x.OneofNestedMessage
@@ -900,6 +995,7 @@ func (m *TestAllTypesProto2) GetOneofNestedMessage() *TestAllTypesProto2_NestedM
 	return nil
 }
 
+// GetOneofString returns OneofString if OneofField holds it, else "".
 func (m *TestAllTypesProto2) GetOneofString() string {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofString); ok {
 		return x.OneofString
@@ -907,6 +1003,7 @@ func (m *TestAllTypesProto2) GetOneofString() string {
 	return ""
 }
 
+// GetOneofBytes returns OneofBytes if OneofField holds it, else nil.
 func (m *TestAllTypesProto2) GetOneofBytes() []byte {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofBytes); ok {
 		return x.OneofBytes
@@ -914,6 +1011,7 @@ func (m *TestAllTypesProto2) GetOneofBytes() []byte {
 	return nil
 }
 
+// GetOneofBool returns OneofBool if OneofField holds it, else false.
 func (m *TestAllTypesProto2) GetOneofBool() bool {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofBool); ok {
 		return x.OneofBool
@@ -921,6 +1019,7 @@ func (m *TestAllTypesProto2) GetOneofBool() bool {
 	return false
 }
 
+// GetOneofUint64 returns OneofUint64 if OneofField holds it, else 0.
 func (m *TestAllTypesProto2) GetOneofUint64() uint64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofUint64); ok {
 		return x.OneofUint64
@@ -928,6 +1027,7 @@ func (m *TestAllTypesProto2) GetOneofUint64() uint64 {
 	return 0
 }
 
+// GetOneofFloat returns OneofFloat if OneofField holds it, else 0.
 func (m *TestAllTypesProto2) GetOneofFloat() float32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofFloat); ok {
 		return x.OneofFloat
@@ -935,6 +1035,7 @@ func (m *TestAllTypesProto2) GetOneofFloat() float32 {
 	return 0
 }
 
+// GetOneofDouble returns OneofDouble if OneofField holds it, else 0.
 func (m *TestAllTypesProto2) GetOneofDouble() float64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofDouble); ok {
 		return x.OneofDouble
@@ -942,6 +1043,7 @@ func (m *TestAllTypesProto2) GetOneofDouble() float64 {
 	return 0
 }
 
+// GetOneofEnum returns OneofEnum if OneofField holds it, else TestAllTypesProto2_FOO.
 func (m *TestAllTypesProto2) GetOneofEnum() TestAllTypesProto2_NestedEnum {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_OneofEnum); ok {
 		return x.OneofEnum
@@ -949,6 +1051,7 @@ func (m *TestAllTypesProto2) GetOneofEnum() TestAllTypesProto2_NestedEnum {
 	return TestAllTypesProto2_FOO
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *TestAllTypesProto2) GetData() *TestAllTypesProto2_Data {
 	if m != nil {
 		return m.Data
@@ -956,6 +1059,7 @@ func (m *TestAllTypesProto2) GetData() *TestAllTypesProto2_Data {
 	return nil
 }
 
+// GetMultiwordgroupfield returns Multiwordgroupfield, nil if m is nil.
 func (m *TestAllTypesProto2) GetMultiwordgroupfield() *TestAllTypesProto2_MultiWordGroupField {
 	if m != nil {
 		return m.Multiwordgroupfield
@@ -963,6 +1067,7 @@ func (m *TestAllTypesProto2) GetMultiwordgroupfield() *TestAllTypesProto2_MultiW
 	return nil
 }
 
+// GetDefaultInt32 returns the value of DefaultInt32, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultInt32() int32 {
 	if m != nil && m.DefaultInt32 != nil {
 		return *m.DefaultInt32
@@ -970,6 +1075,7 @@ func (m *TestAllTypesProto2) GetDefaultInt32() int32 {
 	return -123456789
 }
 
+// GetDefaultInt64 returns the value of DefaultInt64, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultInt64() int64 {
 	if m != nil && m.DefaultInt64 != nil {
 		return *m.DefaultInt64
@@ -977,6 +1083,7 @@ func (m *TestAllTypesProto2) GetDefaultInt64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultUint32 returns the value of DefaultUint32, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultUint32() uint32 {
 	if m != nil && m.DefaultUint32 != nil {
 		return *m.DefaultUint32
@@ -984,6 +1091,7 @@ func (m *TestAllTypesProto2) GetDefaultUint32() uint32 {
 	return 2123456789
 }
 
+// GetDefaultUint64 returns the value of DefaultUint64, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultUint64() uint64 {
 	if m != nil && m.DefaultUint64 != nil {
 		return *m.DefaultUint64
@@ -991,6 +1099,7 @@ func (m *TestAllTypesProto2) GetDefaultUint64() uint64 {
 	return 10123456789123456789
 }
 
+// GetDefaultSint32 returns the value of DefaultSint32, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultSint32() int32 {
 	if m != nil && m.DefaultSint32 != nil {
 		return *m.DefaultSint32
@@ -998,6 +1107,7 @@ func (m *TestAllTypesProto2) GetDefaultSint32() int32 {
 	return -123456789
 }
 
+// GetDefaultSint64 returns the value of DefaultSint64, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultSint64() int64 {
 	if m != nil && m.DefaultSint64 != nil {
 		return *m.DefaultSint64
@@ -1005,6 +1115,7 @@ func (m *TestAllTypesProto2) GetDefaultSint64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultFixed32 returns the value of DefaultFixed32, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultFixed32() uint32 {
 	if m != nil && m.DefaultFixed32 != nil {
 		return *m.DefaultFixed32
@@ -1012,6 +1123,7 @@ func (m *TestAllTypesProto2) GetDefaultFixed32() uint32 {
 	return 2123456789
 }
 
+// GetDefaultFixed64 returns the value of DefaultFixed64, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultFixed64() uint64 {
 	if m != nil && m.DefaultFixed64 != nil {
 		return *m.DefaultFixed64
@@ -1019,6 +1131,7 @@ func (m *TestAllTypesProto2) GetDefaultFixed64() uint64 {
 	return 10123456789123456789
 }
 
+// GetDefaultSfixed32 returns the value of DefaultSfixed32, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultSfixed32() int32 {
 	if m != nil && m.DefaultSfixed32 != nil {
 		return *m.DefaultSfixed32
@@ -1026,6 +1139,7 @@ func (m *TestAllTypesProto2) GetDefaultSfixed32() int32 {
 	return -123456789
 }
 
+// GetDefaultSfixed64 returns the value of DefaultSfixed64, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultSfixed64() int64 {
 	if m != nil && m.DefaultSfixed64 != nil {
 		return *m.DefaultSfixed64
@@ -1033,6 +1147,7 @@ func (m *TestAllTypesProto2) GetDefaultSfixed64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultFloat returns the value of DefaultFloat, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultFloat() float32 {
 	if m != nil && m.DefaultFloat != nil {
 		return *m.DefaultFloat
@@ -1040,6 +1155,7 @@ func (m *TestAllTypesProto2) GetDefaultFloat() float32 {
 	return 9e+09
 }
 
+// GetDefaultDouble returns the value of DefaultDouble, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultDouble() float64 {
 	if m != nil && m.DefaultDouble != nil {
 		return *m.DefaultDouble
@@ -1047,6 +1163,7 @@ func (m *TestAllTypesProto2) GetDefaultDouble() float64 {
 	return 7e+22
 }
 
+// GetDefaultBool returns the value of DefaultBool, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultBool() bool {
 	if m != nil && m.DefaultBool != nil {
 		return *m.DefaultBool
@@ -1054,6 +1171,7 @@ func (m *TestAllTypesProto2) GetDefaultBool() bool {
 	return true
 }
 
+// GetDefaultString returns the value of DefaultString, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultString() string {
 	if m != nil && m.DefaultString != nil {
 		return *m.DefaultString
@@ -1061,6 +1179,7 @@ func (m *TestAllTypesProto2) GetDefaultString() string {
 	return "Rosebud"
 }
 
+// GetDefaultBytes returns the value of DefaultBytes, its default if there is none.
 func (m *TestAllTypesProto2) GetDefaultBytes() []byte {
 	if m != nil && m.DefaultBytes != nil {
 		return m.DefaultBytes
@@ -1068,6 +1187,7 @@ func (m *TestAllTypesProto2) GetDefaultBytes() []byte {
 	return append([]byte(nil), Default_TestAllTypesProto2_DefaultBytes...)
 }
 
+// GetFieldname1 returns the value of Fieldname1, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldname1() int32 {
 	if m != nil && m.Fieldname1 != nil {
 		return *m.Fieldname1
@@ -1075,6 +1195,7 @@ func (m *TestAllTypesProto2) GetFieldname1() int32 {
 	return 0
 }
 
+// GetFieldName2 returns the value of FieldName2, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldName2() int32 {
 	if m != nil && m.FieldName2 != nil {
 		return *m.FieldName2
@@ -1082,6 +1203,7 @@ func (m *TestAllTypesProto2) GetFieldName2() int32 {
 	return 0
 }
 
+// GetXFieldName3 returns the value of XFieldName3, 0 if there is none.
 func (m *TestAllTypesProto2) GetXFieldName3() int32 {
 	if m != nil && m.XFieldName3 != nil {
 		return *m.XFieldName3
@@ -1089,6 +1211,7 @@ func (m *TestAllTypesProto2) GetXFieldName3() int32 {
 	return 0
 }
 
+// GetField_Name4_ returns the value of Field_Name4_, 0 if there is none.
 func (m *TestAllTypesProto2) GetField_Name4_() int32 {
 	if m != nil && m.Field_Name4_ != nil {
 		return *m.Field_Name4_
@@ -1096,6 +1219,7 @@ func (m *TestAllTypesProto2) GetField_Name4_() int32 {
 	return 0
 }
 
+// GetField0Name5 returns the value of Field0Name5, 0 if there is none.
 func (m *TestAllTypesProto2) GetField0Name5() int32 {
 	if m != nil && m.Field0Name5 != nil {
 		return *m.Field0Name5
@@ -1103,6 +1227,7 @@ func (m *TestAllTypesProto2) GetField0Name5() int32 {
 	return 0
 }
 
+// GetField_0Name6 returns the value of Field_0Name6, 0 if there is none.
 func (m *TestAllTypesProto2) GetField_0Name6() int32 {
 	if m != nil && m.Field_0Name6 != nil {
 		return *m.Field_0Name6
@@ -1110,6 +1235,7 @@ func (m *TestAllTypesProto2) GetField_0Name6() int32 {
 	return 0
 }
 
+// GetFieldName7 returns the value of FieldName7, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldName7() int32 {
 	if m != nil && m.FieldName7 != nil {
 		return *m.FieldName7
@@ -1117,6 +1243,7 @@ func (m *TestAllTypesProto2) GetFieldName7() int32 {
 	return 0
 }
 
+// GetFieldName8 returns the value of FieldName8, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldName8() int32 {
 	if m != nil && m.FieldName8 != nil {
 		return *m.FieldName8
@@ -1124,6 +1251,7 @@ func (m *TestAllTypesProto2) GetFieldName8() int32 {
 	return 0
 }
 
+// GetField_Name9 returns the value of Field_Name9, 0 if there is none.
 func (m *TestAllTypesProto2) GetField_Name9() int32 {
 	if m != nil && m.Field_Name9 != nil {
 		return *m.Field_Name9
@@ -1131,6 +1259,7 @@ func (m *TestAllTypesProto2) GetField_Name9() int32 {
 	return 0
 }
 
+// GetField_Name10 returns the value of Field_Name10, 0 if there is none.
 func (m *TestAllTypesProto2) GetField_Name10() int32 {
 	if m != nil && m.Field_Name10 != nil {
 		return *m.Field_Name10
@@ -1138,6 +1267,7 @@ func (m *TestAllTypesProto2) GetField_Name10() int32 {
 	return 0
 }
 
+// GetFIELD_NAME11 returns the value of FIELD_NAME11, 0 if there is none.
 func (m *TestAllTypesProto2) GetFIELD_NAME11() int32 {
 	if m != nil && m.FIELD_NAME11 != nil {
 		return *m.FIELD_NAME11
@@ -1145,6 +1275,7 @@ func (m *TestAllTypesProto2) GetFIELD_NAME11() int32 {
 	return 0
 }
 
+// GetFIELDName12 returns the value of FIELDName12, 0 if there is none.
 func (m *TestAllTypesProto2) GetFIELDName12() int32 {
 	if m != nil && m.FIELDName12 != nil {
 		return *m.FIELDName12
@@ -1152,6 +1283,7 @@ func (m *TestAllTypesProto2) GetFIELDName12() int32 {
 	return 0
 }
 
+// GetXFieldName13 returns the value of XFieldName13, 0 if there is none.
 func (m *TestAllTypesProto2) GetXFieldName13() int32 {
 	if m != nil && m.XFieldName13 != nil {
 		return *m.XFieldName13
@@ -1159,6 +1291,7 @@ func (m *TestAllTypesProto2) GetXFieldName13() int32 {
 	return 0
 }
 
+// GetX_FieldName14 returns the value of X_FieldName14, 0 if there is none.
 func (m *TestAllTypesProto2) GetX_FieldName14() int32 {
 	if m != nil && m.X_FieldName14 != nil {
 		return *m.X_FieldName14
@@ -1166,6 +1299,7 @@ func (m *TestAllTypesProto2) GetX_FieldName14() int32 {
 	return 0
 }
 
+// GetField_Name15 returns the value of Field_Name15, 0 if there is none.
 func (m *TestAllTypesProto2) GetField_Name15() int32 {
 	if m != nil && m.Field_Name15 != nil {
 		return *m.Field_Name15
@@ -1173,6 +1307,7 @@ func (m *TestAllTypesProto2) GetField_Name15() int32 {
 	return 0
 }
 
+// GetField__Name16 returns the value of Field__Name16, 0 if there is none.
 func (m *TestAllTypesProto2) GetField__Name16() int32 {
 	if m != nil && m.Field__Name16 != nil {
 		return *m.Field__Name16
@@ -1180,6 +1315,7 @@ func (m *TestAllTypesProto2) GetField__Name16() int32 {
 	return 0
 }
 
+// GetFieldName17__ returns the value of FieldName17__, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldName17__() int32 {
 	if m != nil && m.FieldName17__ != nil {
 		return *m.FieldName17__
@@ -1187,6 +1323,7 @@ func (m *TestAllTypesProto2) GetFieldName17__() int32 {
 	return 0
 }
 
+// GetFieldName18__ returns the value of FieldName18__, 0 if there is none.
 func (m *TestAllTypesProto2) GetFieldName18__() int32 {
 	if m != nil && m.FieldName18__ != nil {
 		return *m.FieldName18__
@@ -1194,6 +1331,7 @@ func (m *TestAllTypesProto2) GetFieldName18__() int32 {
 	return 0
 }
 
+// GetMessageSetCorrect returns MessageSetCorrect, nil if m is nil.
 func (m *TestAllTypesProto2) GetMessageSetCorrect() *TestAllTypesProto2_MessageSetCorrect {
 	if m != nil {
 		return m.MessageSetCorrect
@@ -3112,6 +3250,7 @@ func (*TestAllTypesProto2_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{0, 0}
 }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *TestAllTypesProto2_NestedMessage) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -3119,6 +3258,7 @@ func (m *TestAllTypesProto2_NestedMessage) GetA() int32 {
 	return 0
 }
 
+// GetCorecursive returns Corecursive, nil if m is nil.
 func (m *TestAllTypesProto2_NestedMessage) GetCorecursive() *TestAllTypesProto2 {
 	if m != nil {
 		return m.Corecursive
@@ -3237,6 +3377,7 @@ func (*TestAllTypesProto2_Data) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{0, 22}
 }
 
+// GetGroupInt32 returns the value of GroupInt32, 0 if there is none.
 func (m *TestAllTypesProto2_Data) GetGroupInt32() int32 {
 	if m != nil && m.GroupInt32 != nil {
 		return *m.GroupInt32
@@ -3244,6 +3385,7 @@ func (m *TestAllTypesProto2_Data) GetGroupInt32() int32 {
 	return 0
 }
 
+// GetGroupUint32 returns the value of GroupUint32, 0 if there is none.
 func (m *TestAllTypesProto2_Data) GetGroupUint32() uint32 {
 	if m != nil && m.GroupUint32 != nil {
 		return *m.GroupUint32
@@ -3360,6 +3502,7 @@ func (*TestAllTypesProto2_MultiWordGroupField) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{0, 23}
 }
 
+// GetGroupInt32 returns the value of GroupInt32, 0 if there is none.
 func (m *TestAllTypesProto2_MultiWordGroupField) GetGroupInt32() int32 {
 	if m != nil && m.GroupInt32 != nil {
 		return *m.GroupInt32
@@ -3367,6 +3510,7 @@ func (m *TestAllTypesProto2_MultiWordGroupField) GetGroupInt32() int32 {
 	return 0
 }
 
+// GetGroupUint32 returns the value of GroupUint32, 0 if there is none.
 func (m *TestAllTypesProto2_MultiWordGroupField) GetGroupUint32() uint32 {
 	if m != nil && m.GroupUint32 != nil {
 		return *m.GroupUint32
@@ -3566,6 +3710,7 @@ func (*TestAllTypesProto2_MessageSetCorrectExtension1) Descriptor() ([]byte, []i
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{0, 25}
 }
 
+// GetStr returns the value of Str, "" if there is none.
 func (m *TestAllTypesProto2_MessageSetCorrectExtension1) GetStr() string {
 	if m != nil && m.Str != nil {
 		return *m.Str
@@ -3673,6 +3818,7 @@ func (*TestAllTypesProto2_MessageSetCorrectExtension2) Descriptor() ([]byte, []i
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{0, 26}
 }
 
+// GetI returns the value of I, 0 if there is none.
 func (m *TestAllTypesProto2_MessageSetCorrectExtension2) GetI() int32 {
 	if m != nil && m.I != nil {
 		return *m.I
@@ -3786,6 +3932,7 @@ func (*TestAllTypesProto2_ExtensionWithOneof) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetOneofField returns what the oneof holds, nil if that is nothing.
 func (m *TestAllTypesProto2_ExtensionWithOneof) GetOneofField() TestAllTypesProto2_ExtensionWithOneof_OneofField {
 	if m == nil {
 		return nil
@@ -3793,6 +3940,7 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) GetOneofField() TestAllTypesProt
 	return m.OneofField
 }
 
+// GetA returns A if OneofField holds it, else 0.
 func (m *TestAllTypesProto2_ExtensionWithOneof) GetA() int32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_ExtensionWithOneof_A); ok {
 		return x.A
@@ -3800,6 +3948,7 @@ func (m *TestAllTypesProto2_ExtensionWithOneof) GetA() int32 {
 	return 0
 }
 
+// GetB returns B if OneofField holds it, else 0.
 func (m *TestAllTypesProto2_ExtensionWithOneof) GetB() int32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto2_ExtensionWithOneof_B); ok {
 		return x.B
@@ -3958,6 +4107,7 @@ func (*ForeignMessageProto2) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{1}
 }
 
+// GetC returns the value of C, 0 if there is none.
 func (m *ForeignMessageProto2) GetC() int32 {
 	if m != nil && m.C != nil {
 		return *m.C
@@ -4061,6 +4211,7 @@ func (*GroupField) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{2}
 }
 
+// GetGroupInt32 returns the value of GroupInt32, 0 if there is none.
 func (m *GroupField) GetGroupInt32() int32 {
 	if m != nil && m.GroupInt32 != nil {
 		return *m.GroupInt32
@@ -4068,6 +4219,7 @@ func (m *GroupField) GetGroupInt32() int32 {
 	return 0
 }
 
+// GetGroupUint32 returns the value of GroupUint32, 0 if there is none.
 func (m *GroupField) GetGroupUint32() uint32 {
 	if m != nil && m.GroupUint32 != nil {
 		return *m.GroupUint32
@@ -4186,6 +4338,7 @@ func (*UnknownToTestAllTypes) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{3}
 }
 
+// GetOptionalInt32 returns the value of OptionalInt32, 0 if there is none.
 func (m *UnknownToTestAllTypes) GetOptionalInt32() int32 {
 	if m != nil && m.OptionalInt32 != nil {
 		return *m.OptionalInt32
@@ -4193,6 +4346,7 @@ func (m *UnknownToTestAllTypes) GetOptionalInt32() int32 {
 	return 0
 }
 
+// GetOptionalString returns the value of OptionalString, "" if there is none.
 func (m *UnknownToTestAllTypes) GetOptionalString() string {
 	if m != nil && m.OptionalString != nil {
 		return *m.OptionalString
@@ -4200,6 +4354,7 @@ func (m *UnknownToTestAllTypes) GetOptionalString() string {
 	return ""
 }
 
+// GetNestedMessage returns NestedMessage, nil if m is nil.
 func (m *UnknownToTestAllTypes) GetNestedMessage() *ForeignMessageProto2 {
 	if m != nil {
 		return m.NestedMessage
@@ -4207,6 +4362,7 @@ func (m *UnknownToTestAllTypes) GetNestedMessage() *ForeignMessageProto2 {
 	return nil
 }
 
+// GetOptionalgroup returns Optionalgroup, nil if m is nil.
 func (m *UnknownToTestAllTypes) GetOptionalgroup() *UnknownToTestAllTypes_OptionalGroup {
 	if m != nil {
 		return m.Optionalgroup
@@ -4214,6 +4370,7 @@ func (m *UnknownToTestAllTypes) GetOptionalgroup() *UnknownToTestAllTypes_Option
 	return nil
 }
 
+// GetOptionalBool returns the value of OptionalBool, false if there is none.
 func (m *UnknownToTestAllTypes) GetOptionalBool() bool {
 	if m != nil && m.OptionalBool != nil {
 		return *m.OptionalBool
@@ -4221,6 +4378,7 @@ func (m *UnknownToTestAllTypes) GetOptionalBool() bool {
 	return false
 }
 
+// GetRepeatedInt32 returns RepeatedInt32, nil if m is nil.
 func (m *UnknownToTestAllTypes) GetRepeatedInt32() []int32 {
 	if m != nil {
 		return m.RepeatedInt32
@@ -4390,6 +4548,7 @@ func (*UnknownToTestAllTypes_OptionalGroup) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{3, 0}
 }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *UnknownToTestAllTypes_OptionalGroup) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -4690,6 +4849,7 @@ func (*OneStringProto2) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{6}
 }
 
+// GetData returns the value of Data, "" if there is none.
 func (m *OneStringProto2) GetData() string {
 	if m != nil && m.Data != nil {
 		return *m.Data
@@ -4794,6 +4954,7 @@ func (*ProtoWithKeywords) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{7}
 }
 
+// GetInline returns the value of Inline, 0 if there is none.
 func (m *ProtoWithKeywords) GetInline() int32 {
 	if m != nil && m.Inline != nil {
 		return *m.Inline
@@ -4801,6 +4962,7 @@ func (m *ProtoWithKeywords) GetInline() int32 {
 	return 0
 }
 
+// GetConcept returns the value of Concept, "" if there is none.
 func (m *ProtoWithKeywords) GetConcept() string {
 	if m != nil && m.Concept != nil {
 		return *m.Concept
@@ -4808,6 +4970,7 @@ func (m *ProtoWithKeywords) GetConcept() string {
 	return ""
 }
 
+// GetRequires returns Requires, nil if m is nil.
 func (m *ProtoWithKeywords) GetRequires() []string {
 	if m != nil {
 		return m.Requires
@@ -4978,6 +5141,7 @@ func (*TestAllRequiredTypesProto2) Descriptor() ([]byte, []int) {
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *TestAllRequiredTypesProto2) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetRequiredInt32 returns the value of RequiredInt32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredInt32() int32 {
 	if m != nil && m.RequiredInt32 != nil {
 		return *m.RequiredInt32
@@ -4985,6 +5149,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredInt32() int32 {
 	return 0
 }
 
+// GetRequiredInt64 returns the value of RequiredInt64, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredInt64() int64 {
 	if m != nil && m.RequiredInt64 != nil {
 		return *m.RequiredInt64
@@ -4992,6 +5157,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredInt64() int64 {
 	return 0
 }
 
+// GetRequiredUint32 returns the value of RequiredUint32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredUint32() uint32 {
 	if m != nil && m.RequiredUint32 != nil {
 		return *m.RequiredUint32
@@ -4999,6 +5165,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredUint32() uint32 {
 	return 0
 }
 
+// GetRequiredUint64 returns the value of RequiredUint64, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredUint64() uint64 {
 	if m != nil && m.RequiredUint64 != nil {
 		return *m.RequiredUint64
@@ -5006,6 +5173,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredUint64() uint64 {
 	return 0
 }
 
+// GetRequiredSint32 returns the value of RequiredSint32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredSint32() int32 {
 	if m != nil && m.RequiredSint32 != nil {
 		return *m.RequiredSint32
@@ -5013,6 +5181,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredSint32() int32 {
 	return 0
 }
 
+// GetRequiredSint64 returns the value of RequiredSint64, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredSint64() int64 {
 	if m != nil && m.RequiredSint64 != nil {
 		return *m.RequiredSint64
@@ -5020,6 +5189,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredSint64() int64 {
 	return 0
 }
 
+// GetRequiredFixed32 returns the value of RequiredFixed32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredFixed32() uint32 {
 	if m != nil && m.RequiredFixed32 != nil {
 		return *m.RequiredFixed32
@@ -5027,6 +5197,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredFixed32() uint32 {
 	return 0
 }
 
+// GetRequiredFixed64 returns the value of RequiredFixed64, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredFixed64() uint64 {
 	if m != nil && m.RequiredFixed64 != nil {
 		return *m.RequiredFixed64
@@ -5034,6 +5205,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredFixed64() uint64 {
 	return 0
 }
 
+// GetRequiredSfixed32 returns the value of RequiredSfixed32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredSfixed32() int32 {
 	if m != nil && m.RequiredSfixed32 != nil {
 		return *m.RequiredSfixed32
@@ -5041,6 +5213,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredSfixed32() int32 {
 	return 0
 }
 
+// GetRequiredSfixed64 returns the value of RequiredSfixed64, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredSfixed64() int64 {
 	if m != nil && m.RequiredSfixed64 != nil {
 		return *m.RequiredSfixed64
@@ -5048,6 +5221,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredSfixed64() int64 {
 	return 0
 }
 
+// GetRequiredFloat returns the value of RequiredFloat, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredFloat() float32 {
 	if m != nil && m.RequiredFloat != nil {
 		return *m.RequiredFloat
@@ -5055,6 +5229,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredFloat() float32 {
 	return 0
 }
 
+// GetRequiredDouble returns the value of RequiredDouble, 0 if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredDouble() float64 {
 	if m != nil && m.RequiredDouble != nil {
 		return *m.RequiredDouble
@@ -5062,6 +5237,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredDouble() float64 {
 	return 0
 }
 
+// GetRequiredBool returns the value of RequiredBool, false if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredBool() bool {
 	if m != nil && m.RequiredBool != nil {
 		return *m.RequiredBool
@@ -5069,6 +5245,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredBool() bool {
 	return false
 }
 
+// GetRequiredString returns the value of RequiredString, "" if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredString() string {
 	if m != nil && m.RequiredString != nil {
 		return *m.RequiredString
@@ -5076,6 +5253,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredString() string {
 	return ""
 }
 
+// GetRequiredBytes returns RequiredBytes, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetRequiredBytes() []byte {
 	if m != nil {
 		return m.RequiredBytes
@@ -5083,6 +5261,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredBytes() []byte {
 	return nil
 }
 
+// GetRequiredNestedMessage returns RequiredNestedMessage, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetRequiredNestedMessage() *TestAllRequiredTypesProto2_NestedMessage {
 	if m != nil {
 		return m.RequiredNestedMessage
@@ -5090,6 +5269,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredNestedMessage() *TestAllRequired
 	return nil
 }
 
+// GetRequiredForeignMessage returns RequiredForeignMessage, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetRequiredForeignMessage() *ForeignMessageProto2 {
 	if m != nil {
 		return m.RequiredForeignMessage
@@ -5097,6 +5277,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredForeignMessage() *ForeignMessage
 	return nil
 }
 
+// GetRequiredNestedEnum returns the value of RequiredNestedEnum, TestAllRequiredTypesProto2_FOO if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredNestedEnum() TestAllRequiredTypesProto2_NestedEnum {
 	if m != nil && m.RequiredNestedEnum != nil {
 		return *m.RequiredNestedEnum
@@ -5104,6 +5285,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredNestedEnum() TestAllRequiredType
 	return TestAllRequiredTypesProto2_FOO
 }
 
+// GetRequiredForeignEnum returns the value of RequiredForeignEnum, ForeignEnumProto2_FOREIGN_FOO if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredForeignEnum() ForeignEnumProto2 {
 	if m != nil && m.RequiredForeignEnum != nil {
 		return *m.RequiredForeignEnum
@@ -5111,6 +5293,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredForeignEnum() ForeignEnumProto2 
 	return ForeignEnumProto2_FOREIGN_FOO
 }
 
+// GetRequiredStringPiece returns the value of RequiredStringPiece, "" if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredStringPiece() string {
 	if m != nil && m.RequiredStringPiece != nil {
 		return *m.RequiredStringPiece
@@ -5118,6 +5301,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredStringPiece() string {
 	return ""
 }
 
+// GetRequiredCord returns the value of RequiredCord, "" if there is none.
 func (m *TestAllRequiredTypesProto2) GetRequiredCord() string {
 	if m != nil && m.RequiredCord != nil {
 		return *m.RequiredCord
@@ -5125,6 +5309,7 @@ func (m *TestAllRequiredTypesProto2) GetRequiredCord() string {
 	return ""
 }
 
+// GetRecursiveMessage returns RecursiveMessage, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetRecursiveMessage() *TestAllRequiredTypesProto2 {
 	if m != nil {
 		return m.RecursiveMessage
@@ -5132,6 +5317,7 @@ func (m *TestAllRequiredTypesProto2) GetRecursiveMessage() *TestAllRequiredTypes
 	return nil
 }
 
+// GetOptionalRecursiveMessage returns OptionalRecursiveMessage, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetOptionalRecursiveMessage() *TestAllRequiredTypesProto2 {
 	if m != nil {
 		return m.OptionalRecursiveMessage
@@ -5139,6 +5325,7 @@ func (m *TestAllRequiredTypesProto2) GetOptionalRecursiveMessage() *TestAllRequi
 	return nil
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *TestAllRequiredTypesProto2) GetData() *TestAllRequiredTypesProto2_Data {
 	if m != nil {
 		return m.Data
@@ -5146,6 +5333,7 @@ func (m *TestAllRequiredTypesProto2) GetData() *TestAllRequiredTypesProto2_Data 
 	return nil
 }
 
+// GetDefaultInt32 returns the value of DefaultInt32, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultInt32() int32 {
 	if m != nil && m.DefaultInt32 != nil {
 		return *m.DefaultInt32
@@ -5153,6 +5341,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultInt32() int32 {
 	return -123456789
 }
 
+// GetDefaultInt64 returns the value of DefaultInt64, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultInt64() int64 {
 	if m != nil && m.DefaultInt64 != nil {
 		return *m.DefaultInt64
@@ -5160,6 +5349,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultInt64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultUint32 returns the value of DefaultUint32, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultUint32() uint32 {
 	if m != nil && m.DefaultUint32 != nil {
 		return *m.DefaultUint32
@@ -5167,6 +5357,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultUint32() uint32 {
 	return 2123456789
 }
 
+// GetDefaultUint64 returns the value of DefaultUint64, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultUint64() uint64 {
 	if m != nil && m.DefaultUint64 != nil {
 		return *m.DefaultUint64
@@ -5174,6 +5365,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultUint64() uint64 {
 	return 10123456789123456789
 }
 
+// GetDefaultSint32 returns the value of DefaultSint32, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultSint32() int32 {
 	if m != nil && m.DefaultSint32 != nil {
 		return *m.DefaultSint32
@@ -5181,6 +5373,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultSint32() int32 {
 	return -123456789
 }
 
+// GetDefaultSint64 returns the value of DefaultSint64, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultSint64() int64 {
 	if m != nil && m.DefaultSint64 != nil {
 		return *m.DefaultSint64
@@ -5188,6 +5381,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultSint64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultFixed32 returns the value of DefaultFixed32, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultFixed32() uint32 {
 	if m != nil && m.DefaultFixed32 != nil {
 		return *m.DefaultFixed32
@@ -5195,6 +5389,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultFixed32() uint32 {
 	return 2123456789
 }
 
+// GetDefaultFixed64 returns the value of DefaultFixed64, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultFixed64() uint64 {
 	if m != nil && m.DefaultFixed64 != nil {
 		return *m.DefaultFixed64
@@ -5202,6 +5397,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultFixed64() uint64 {
 	return 10123456789123456789
 }
 
+// GetDefaultSfixed32 returns the value of DefaultSfixed32, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultSfixed32() int32 {
 	if m != nil && m.DefaultSfixed32 != nil {
 		return *m.DefaultSfixed32
@@ -5209,6 +5405,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultSfixed32() int32 {
 	return -123456789
 }
 
+// GetDefaultSfixed64 returns the value of DefaultSfixed64, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultSfixed64() int64 {
 	if m != nil && m.DefaultSfixed64 != nil {
 		return *m.DefaultSfixed64
@@ -5216,6 +5413,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultSfixed64() int64 {
 	return -9123456789123456789
 }
 
+// GetDefaultFloat returns the value of DefaultFloat, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultFloat() float32 {
 	if m != nil && m.DefaultFloat != nil {
 		return *m.DefaultFloat
@@ -5223,6 +5421,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultFloat() float32 {
 	return 9e+09
 }
 
+// GetDefaultDouble returns the value of DefaultDouble, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultDouble() float64 {
 	if m != nil && m.DefaultDouble != nil {
 		return *m.DefaultDouble
@@ -5230,6 +5429,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultDouble() float64 {
 	return 7e+22
 }
 
+// GetDefaultBool returns the value of DefaultBool, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultBool() bool {
 	if m != nil && m.DefaultBool != nil {
 		return *m.DefaultBool
@@ -5237,6 +5437,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultBool() bool {
 	return true
 }
 
+// GetDefaultString returns the value of DefaultString, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultString() string {
 	if m != nil && m.DefaultString != nil {
 		return *m.DefaultString
@@ -5244,6 +5445,7 @@ func (m *TestAllRequiredTypesProto2) GetDefaultString() string {
 	return "Rosebud"
 }
 
+// GetDefaultBytes returns the value of DefaultBytes, its default if there is none.
 func (m *TestAllRequiredTypesProto2) GetDefaultBytes() []byte {
 	if m != nil && m.DefaultBytes != nil {
 		return m.DefaultBytes
@@ -5971,6 +6173,7 @@ func (*TestAllRequiredTypesProto2_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{8, 0}
 }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *TestAllRequiredTypesProto2_NestedMessage) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -5978,6 +6181,7 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) GetA() int32 {
 	return 0
 }
 
+// GetCorecursive returns Corecursive, nil if m is nil.
 func (m *TestAllRequiredTypesProto2_NestedMessage) GetCorecursive() *TestAllRequiredTypesProto2 {
 	if m != nil {
 		return m.Corecursive
@@ -5985,6 +6189,7 @@ func (m *TestAllRequiredTypesProto2_NestedMessage) GetCorecursive() *TestAllRequ
 	return nil
 }
 
+// GetOptionalCorecursive returns OptionalCorecursive, nil if m is nil.
 func (m *TestAllRequiredTypesProto2_NestedMessage) GetOptionalCorecursive() *TestAllRequiredTypesProto2 {
 	if m != nil {
 		return m.OptionalCorecursive
@@ -6142,6 +6347,7 @@ func (*TestAllRequiredTypesProto2_Data) Descriptor() ([]byte, []int) {
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{8, 1}
 }
 
+// GetGroupInt32 returns the value of GroupInt32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2_Data) GetGroupInt32() int32 {
 	if m != nil && m.GroupInt32 != nil {
 		return *m.GroupInt32
@@ -6149,6 +6355,7 @@ func (m *TestAllRequiredTypesProto2_Data) GetGroupInt32() int32 {
 	return 0
 }
 
+// GetGroupUint32 returns the value of GroupUint32, 0 if there is none.
 func (m *TestAllRequiredTypesProto2_Data) GetGroupUint32() uint32 {
 	if m != nil && m.GroupUint32 != nil {
 		return *m.GroupUint32
@@ -6372,6 +6579,7 @@ func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension1) Descriptor() ([]b
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{8, 3}
 }
 
+// GetStr returns the value of Str, "" if there is none.
 func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension1) GetStr() string {
 	if m != nil && m.Str != nil {
 		return *m.Str
@@ -6496,6 +6704,7 @@ func (*TestAllRequiredTypesProto2_MessageSetCorrectExtension2) Descriptor() ([]b
 	return file_editionproto2_test_messages_proto2_editions_proto, []int{8, 4}
 }
 
+// GetI returns the value of I, 0 if there is none.
 func (m *TestAllRequiredTypesProto2_MessageSetCorrectExtension2) GetI() int32 {
 	if m != nil && m.I != nil {
 		return *m.I
@@ -6627,6 +6836,7 @@ func (*TestLargeOneof) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetLargeOneof returns what the oneof holds, nil if that is nothing.
 func (m *TestLargeOneof) GetLargeOneof() TestLargeOneof_LargeOneof {
 	if m == nil {
 		return nil
@@ -6634,6 +6844,7 @@ func (m *TestLargeOneof) GetLargeOneof() TestLargeOneof_LargeOneof {
 	return m.LargeOneof
 }
 
+// GetA1 returns A1 if LargeOneof holds it, else nil.
 func (m *TestLargeOneof) GetA1() *TestLargeOneof_A1 {
 	if x, ok := m.GetLargeOneof().(*TestLargeOneof_A1_); ok {
 		return x.A1
@@ -6641,6 +6852,7 @@ func (m *TestLargeOneof) GetA1() *TestLargeOneof_A1 {
 	return nil
 }
 
+// GetA2 returns A2 if LargeOneof holds it, else nil.
 func (m *TestLargeOneof) GetA2() *TestLargeOneof_A2 {
 	if x, ok := m.GetLargeOneof().(*TestLargeOneof_A2_); ok {
 		return x.A2
@@ -6648,6 +6860,7 @@ func (m *TestLargeOneof) GetA2() *TestLargeOneof_A2 {
 	return nil
 }
 
+// GetA3 returns A3 if LargeOneof holds it, else nil.
 func (m *TestLargeOneof) GetA3() *TestLargeOneof_A3 {
 	if x, ok := m.GetLargeOneof().(*TestLargeOneof_A3_); ok {
 		return x.A3
@@ -6655,6 +6868,7 @@ func (m *TestLargeOneof) GetA3() *TestLargeOneof_A3 {
 	return nil
 }
 
+// GetA4 returns A4 if LargeOneof holds it, else nil.
 func (m *TestLargeOneof) GetA4() *TestLargeOneof_A4 {
 	if x, ok := m.GetLargeOneof().(*TestLargeOneof_A4_); ok {
 		return x.A4
@@ -6662,6 +6876,7 @@ func (m *TestLargeOneof) GetA4() *TestLargeOneof_A4 {
 	return nil
 }
 
+// GetA5 returns A5 if LargeOneof holds it, else nil.
 func (m *TestLargeOneof) GetA5() *TestLargeOneof_A5 {
 	if x, ok := m.GetLargeOneof().(*TestLargeOneof_A5_); ok {
 		return x.A5

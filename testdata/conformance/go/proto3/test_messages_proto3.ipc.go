@@ -248,6 +248,7 @@ func (*TestAllTypesProto3) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetOptionalInt32 returns OptionalInt32, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalInt32() int32 {
 	if m != nil {
 		return m.OptionalInt32
@@ -255,6 +256,7 @@ func (m *TestAllTypesProto3) GetOptionalInt32() int32 {
 	return 0
 }
 
+// GetOptionalInt64 returns OptionalInt64, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalInt64() int64 {
 	if m != nil {
 		return m.OptionalInt64
@@ -262,6 +264,7 @@ func (m *TestAllTypesProto3) GetOptionalInt64() int64 {
 	return 0
 }
 
+// GetOptionalUint32 returns OptionalUint32, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalUint32() uint32 {
 	if m != nil {
 		return m.OptionalUint32
@@ -269,6 +272,7 @@ func (m *TestAllTypesProto3) GetOptionalUint32() uint32 {
 	return 0
 }
 
+// GetOptionalUint64 returns OptionalUint64, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalUint64() uint64 {
 	if m != nil {
 		return m.OptionalUint64
@@ -276,6 +280,7 @@ func (m *TestAllTypesProto3) GetOptionalUint64() uint64 {
 	return 0
 }
 
+// GetOptionalSint32 returns OptionalSint32, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalSint32() int32 {
 	if m != nil {
 		return m.OptionalSint32
@@ -283,6 +288,7 @@ func (m *TestAllTypesProto3) GetOptionalSint32() int32 {
 	return 0
 }
 
+// GetOptionalSint64 returns OptionalSint64, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalSint64() int64 {
 	if m != nil {
 		return m.OptionalSint64
@@ -290,6 +296,7 @@ func (m *TestAllTypesProto3) GetOptionalSint64() int64 {
 	return 0
 }
 
+// GetOptionalFixed32 returns OptionalFixed32, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalFixed32() uint32 {
 	if m != nil {
 		return m.OptionalFixed32
@@ -297,6 +304,7 @@ func (m *TestAllTypesProto3) GetOptionalFixed32() uint32 {
 	return 0
 }
 
+// GetOptionalFixed64 returns OptionalFixed64, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalFixed64() uint64 {
 	if m != nil {
 		return m.OptionalFixed64
@@ -304,6 +312,7 @@ func (m *TestAllTypesProto3) GetOptionalFixed64() uint64 {
 	return 0
 }
 
+// GetOptionalSfixed32 returns OptionalSfixed32, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalSfixed32() int32 {
 	if m != nil {
 		return m.OptionalSfixed32
@@ -311,6 +320,7 @@ func (m *TestAllTypesProto3) GetOptionalSfixed32() int32 {
 	return 0
 }
 
+// GetOptionalSfixed64 returns OptionalSfixed64, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalSfixed64() int64 {
 	if m != nil {
 		return m.OptionalSfixed64
@@ -318,6 +328,7 @@ func (m *TestAllTypesProto3) GetOptionalSfixed64() int64 {
 	return 0
 }
 
+// GetOptionalFloat returns OptionalFloat, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalFloat() float32 {
 	if m != nil {
 		return m.OptionalFloat
@@ -325,6 +336,7 @@ func (m *TestAllTypesProto3) GetOptionalFloat() float32 {
 	return 0
 }
 
+// GetOptionalDouble returns OptionalDouble, 0 if m is nil.
 func (m *TestAllTypesProto3) GetOptionalDouble() float64 {
 	if m != nil {
 		return m.OptionalDouble
@@ -332,6 +344,7 @@ func (m *TestAllTypesProto3) GetOptionalDouble() float64 {
 	return 0
 }
 
+// GetOptionalBool returns OptionalBool, false if m is nil.
 func (m *TestAllTypesProto3) GetOptionalBool() bool {
 	if m != nil {
 		return m.OptionalBool
@@ -339,6 +352,7 @@ func (m *TestAllTypesProto3) GetOptionalBool() bool {
 	return false
 }
 
+// GetOptionalString returns OptionalString, "" if m is nil.
 func (m *TestAllTypesProto3) GetOptionalString() string {
 	if m != nil {
 		return m.OptionalString
@@ -346,6 +360,7 @@ func (m *TestAllTypesProto3) GetOptionalString() string {
 	return ""
 }
 
+// GetOptionalBytes returns OptionalBytes, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalBytes() []byte {
 	if m != nil {
 		return m.OptionalBytes
@@ -353,6 +368,7 @@ func (m *TestAllTypesProto3) GetOptionalBytes() []byte {
 	return nil
 }
 
+// GetOptionalNestedMessage returns OptionalNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalNestedMessage() *TestAllTypesProto3_NestedMessage {
 	if m != nil {
 		return m.OptionalNestedMessage
@@ -360,6 +376,7 @@ func (m *TestAllTypesProto3) GetOptionalNestedMessage() *TestAllTypesProto3_Nest
 	return nil
 }
 
+// GetOptionalForeignMessage returns OptionalForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalForeignMessage() *ForeignMessage {
 	if m != nil {
 		return m.OptionalForeignMessage
@@ -367,6 +384,7 @@ func (m *TestAllTypesProto3) GetOptionalForeignMessage() *ForeignMessage {
 	return nil
 }
 
+// GetOptionalNestedEnum returns OptionalNestedEnum, TestAllTypesProto3_FOO if m is nil.
 func (m *TestAllTypesProto3) GetOptionalNestedEnum() TestAllTypesProto3_NestedEnum {
 	if m != nil {
 		return m.OptionalNestedEnum
@@ -374,6 +392,7 @@ func (m *TestAllTypesProto3) GetOptionalNestedEnum() TestAllTypesProto3_NestedEn
 	return TestAllTypesProto3_FOO
 }
 
+// GetOptionalForeignEnum returns OptionalForeignEnum, ForeignEnum_FOREIGN_FOO if m is nil.
 func (m *TestAllTypesProto3) GetOptionalForeignEnum() ForeignEnum {
 	if m != nil {
 		return m.OptionalForeignEnum
@@ -381,6 +400,7 @@ func (m *TestAllTypesProto3) GetOptionalForeignEnum() ForeignEnum {
 	return ForeignEnum_FOREIGN_FOO
 }
 
+// GetOptionalAliasedEnum returns OptionalAliasedEnum, TestAllTypesProto3_ALIAS_FOO if m is nil.
 func (m *TestAllTypesProto3) GetOptionalAliasedEnum() TestAllTypesProto3_AliasedEnum {
 	if m != nil {
 		return m.OptionalAliasedEnum
@@ -388,6 +408,7 @@ func (m *TestAllTypesProto3) GetOptionalAliasedEnum() TestAllTypesProto3_Aliased
 	return TestAllTypesProto3_ALIAS_FOO
 }
 
+// GetOptionalStringPiece returns OptionalStringPiece, "" if m is nil.
 func (m *TestAllTypesProto3) GetOptionalStringPiece() string {
 	if m != nil {
 		return m.OptionalStringPiece
@@ -395,6 +416,7 @@ func (m *TestAllTypesProto3) GetOptionalStringPiece() string {
 	return ""
 }
 
+// GetOptionalCord returns OptionalCord, "" if m is nil.
 func (m *TestAllTypesProto3) GetOptionalCord() string {
 	if m != nil {
 		return m.OptionalCord
@@ -402,6 +424,7 @@ func (m *TestAllTypesProto3) GetOptionalCord() string {
 	return ""
 }
 
+// GetRecursiveMessage returns RecursiveMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetRecursiveMessage() *TestAllTypesProto3 {
 	if m != nil {
 		return m.RecursiveMessage
@@ -409,6 +432,7 @@ func (m *TestAllTypesProto3) GetRecursiveMessage() *TestAllTypesProto3 {
 	return nil
 }
 
+// GetRepeatedInt32 returns RepeatedInt32, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedInt32() []int32 {
 	if m != nil {
 		return m.RepeatedInt32
@@ -416,6 +440,7 @@ func (m *TestAllTypesProto3) GetRepeatedInt32() []int32 {
 	return nil
 }
 
+// GetRepeatedInt64 returns RepeatedInt64, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedInt64() []int64 {
 	if m != nil {
 		return m.RepeatedInt64
@@ -423,6 +448,7 @@ func (m *TestAllTypesProto3) GetRepeatedInt64() []int64 {
 	return nil
 }
 
+// GetRepeatedUint32 returns RepeatedUint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedUint32() []uint32 {
 	if m != nil {
 		return m.RepeatedUint32
@@ -430,6 +456,7 @@ func (m *TestAllTypesProto3) GetRepeatedUint32() []uint32 {
 	return nil
 }
 
+// GetRepeatedUint64 returns RepeatedUint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedUint64() []uint64 {
 	if m != nil {
 		return m.RepeatedUint64
@@ -437,6 +464,7 @@ func (m *TestAllTypesProto3) GetRepeatedUint64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSint32 returns RepeatedSint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedSint32() []int32 {
 	if m != nil {
 		return m.RepeatedSint32
@@ -444,6 +472,7 @@ func (m *TestAllTypesProto3) GetRepeatedSint32() []int32 {
 	return nil
 }
 
+// GetRepeatedSint64 returns RepeatedSint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedSint64() []int64 {
 	if m != nil {
 		return m.RepeatedSint64
@@ -451,6 +480,7 @@ func (m *TestAllTypesProto3) GetRepeatedSint64() []int64 {
 	return nil
 }
 
+// GetRepeatedFixed32 returns RepeatedFixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedFixed32() []uint32 {
 	if m != nil {
 		return m.RepeatedFixed32
@@ -458,6 +488,7 @@ func (m *TestAllTypesProto3) GetRepeatedFixed32() []uint32 {
 	return nil
 }
 
+// GetRepeatedFixed64 returns RepeatedFixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedFixed64() []uint64 {
 	if m != nil {
 		return m.RepeatedFixed64
@@ -465,6 +496,7 @@ func (m *TestAllTypesProto3) GetRepeatedFixed64() []uint64 {
 	return nil
 }
 
+// GetRepeatedSfixed32 returns RepeatedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedSfixed32() []int32 {
 	if m != nil {
 		return m.RepeatedSfixed32
@@ -472,6 +504,7 @@ func (m *TestAllTypesProto3) GetRepeatedSfixed32() []int32 {
 	return nil
 }
 
+// GetRepeatedSfixed64 returns RepeatedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedSfixed64() []int64 {
 	if m != nil {
 		return m.RepeatedSfixed64
@@ -479,6 +512,7 @@ func (m *TestAllTypesProto3) GetRepeatedSfixed64() []int64 {
 	return nil
 }
 
+// GetRepeatedFloat returns RepeatedFloat, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedFloat() []float32 {
 	if m != nil {
 		return m.RepeatedFloat
@@ -486,6 +520,7 @@ func (m *TestAllTypesProto3) GetRepeatedFloat() []float32 {
 	return nil
 }
 
+// GetRepeatedDouble returns RepeatedDouble, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedDouble() []float64 {
 	if m != nil {
 		return m.RepeatedDouble
@@ -493,6 +528,7 @@ func (m *TestAllTypesProto3) GetRepeatedDouble() []float64 {
 	return nil
 }
 
+// GetRepeatedBool returns RepeatedBool, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedBool() []bool {
 	if m != nil {
 		return m.RepeatedBool
@@ -500,6 +536,7 @@ func (m *TestAllTypesProto3) GetRepeatedBool() []bool {
 	return nil
 }
 
+// GetRepeatedString returns RepeatedString, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedString() []string {
 	if m != nil {
 		return m.RepeatedString
@@ -507,6 +544,7 @@ func (m *TestAllTypesProto3) GetRepeatedString() []string {
 	return nil
 }
 
+// GetRepeatedBytes returns RepeatedBytes, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedBytes() [][]byte {
 	if m != nil {
 		return m.RepeatedBytes
@@ -514,6 +552,7 @@ func (m *TestAllTypesProto3) GetRepeatedBytes() [][]byte {
 	return nil
 }
 
+// GetRepeatedNestedMessage returns RepeatedNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedNestedMessage() []*TestAllTypesProto3_NestedMessage {
 	if m != nil {
 		return m.RepeatedNestedMessage
@@ -521,6 +560,7 @@ func (m *TestAllTypesProto3) GetRepeatedNestedMessage() []*TestAllTypesProto3_Ne
 	return nil
 }
 
+// GetRepeatedForeignMessage returns RepeatedForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedForeignMessage() []*ForeignMessage {
 	if m != nil {
 		return m.RepeatedForeignMessage
@@ -528,6 +568,7 @@ func (m *TestAllTypesProto3) GetRepeatedForeignMessage() []*ForeignMessage {
 	return nil
 }
 
+// GetRepeatedNestedEnum returns RepeatedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedNestedEnum() []TestAllTypesProto3_NestedEnum {
 	if m != nil {
 		return m.RepeatedNestedEnum
@@ -535,6 +576,7 @@ func (m *TestAllTypesProto3) GetRepeatedNestedEnum() []TestAllTypesProto3_Nested
 	return nil
 }
 
+// GetRepeatedForeignEnum returns RepeatedForeignEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedForeignEnum() []ForeignEnum {
 	if m != nil {
 		return m.RepeatedForeignEnum
@@ -542,6 +584,7 @@ func (m *TestAllTypesProto3) GetRepeatedForeignEnum() []ForeignEnum {
 	return nil
 }
 
+// GetRepeatedStringPiece returns RepeatedStringPiece, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedStringPiece() []string {
 	if m != nil {
 		return m.RepeatedStringPiece
@@ -549,6 +592,7 @@ func (m *TestAllTypesProto3) GetRepeatedStringPiece() []string {
 	return nil
 }
 
+// GetRepeatedCord returns RepeatedCord, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedCord() []string {
 	if m != nil {
 		return m.RepeatedCord
@@ -556,6 +600,7 @@ func (m *TestAllTypesProto3) GetRepeatedCord() []string {
 	return nil
 }
 
+// GetPackedInt32 returns PackedInt32, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedInt32() []int32 {
 	if m != nil {
 		return m.PackedInt32
@@ -563,6 +608,7 @@ func (m *TestAllTypesProto3) GetPackedInt32() []int32 {
 	return nil
 }
 
+// GetPackedInt64 returns PackedInt64, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedInt64() []int64 {
 	if m != nil {
 		return m.PackedInt64
@@ -570,6 +616,7 @@ func (m *TestAllTypesProto3) GetPackedInt64() []int64 {
 	return nil
 }
 
+// GetPackedUint32 returns PackedUint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedUint32() []uint32 {
 	if m != nil {
 		return m.PackedUint32
@@ -577,6 +624,7 @@ func (m *TestAllTypesProto3) GetPackedUint32() []uint32 {
 	return nil
 }
 
+// GetPackedUint64 returns PackedUint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedUint64() []uint64 {
 	if m != nil {
 		return m.PackedUint64
@@ -584,6 +632,7 @@ func (m *TestAllTypesProto3) GetPackedUint64() []uint64 {
 	return nil
 }
 
+// GetPackedSint32 returns PackedSint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedSint32() []int32 {
 	if m != nil {
 		return m.PackedSint32
@@ -591,6 +640,7 @@ func (m *TestAllTypesProto3) GetPackedSint32() []int32 {
 	return nil
 }
 
+// GetPackedSint64 returns PackedSint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedSint64() []int64 {
 	if m != nil {
 		return m.PackedSint64
@@ -598,6 +648,7 @@ func (m *TestAllTypesProto3) GetPackedSint64() []int64 {
 	return nil
 }
 
+// GetPackedFixed32 returns PackedFixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedFixed32() []uint32 {
 	if m != nil {
 		return m.PackedFixed32
@@ -605,6 +656,7 @@ func (m *TestAllTypesProto3) GetPackedFixed32() []uint32 {
 	return nil
 }
 
+// GetPackedFixed64 returns PackedFixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedFixed64() []uint64 {
 	if m != nil {
 		return m.PackedFixed64
@@ -612,6 +664,7 @@ func (m *TestAllTypesProto3) GetPackedFixed64() []uint64 {
 	return nil
 }
 
+// GetPackedSfixed32 returns PackedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedSfixed32() []int32 {
 	if m != nil {
 		return m.PackedSfixed32
@@ -619,6 +672,7 @@ func (m *TestAllTypesProto3) GetPackedSfixed32() []int32 {
 	return nil
 }
 
+// GetPackedSfixed64 returns PackedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedSfixed64() []int64 {
 	if m != nil {
 		return m.PackedSfixed64
@@ -626,6 +680,7 @@ func (m *TestAllTypesProto3) GetPackedSfixed64() []int64 {
 	return nil
 }
 
+// GetPackedFloat returns PackedFloat, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedFloat() []float32 {
 	if m != nil {
 		return m.PackedFloat
@@ -633,6 +688,7 @@ func (m *TestAllTypesProto3) GetPackedFloat() []float32 {
 	return nil
 }
 
+// GetPackedDouble returns PackedDouble, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedDouble() []float64 {
 	if m != nil {
 		return m.PackedDouble
@@ -640,6 +696,7 @@ func (m *TestAllTypesProto3) GetPackedDouble() []float64 {
 	return nil
 }
 
+// GetPackedBool returns PackedBool, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedBool() []bool {
 	if m != nil {
 		return m.PackedBool
@@ -647,6 +704,7 @@ func (m *TestAllTypesProto3) GetPackedBool() []bool {
 	return nil
 }
 
+// GetPackedNestedEnum returns PackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetPackedNestedEnum() []TestAllTypesProto3_NestedEnum {
 	if m != nil {
 		return m.PackedNestedEnum
@@ -654,6 +712,7 @@ func (m *TestAllTypesProto3) GetPackedNestedEnum() []TestAllTypesProto3_NestedEn
 	return nil
 }
 
+// GetUnpackedInt32 returns UnpackedInt32, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedInt32() []int32 {
 	if m != nil {
 		return m.UnpackedInt32
@@ -661,6 +720,7 @@ func (m *TestAllTypesProto3) GetUnpackedInt32() []int32 {
 	return nil
 }
 
+// GetUnpackedInt64 returns UnpackedInt64, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedInt64() []int64 {
 	if m != nil {
 		return m.UnpackedInt64
@@ -668,6 +728,7 @@ func (m *TestAllTypesProto3) GetUnpackedInt64() []int64 {
 	return nil
 }
 
+// GetUnpackedUint32 returns UnpackedUint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedUint32() []uint32 {
 	if m != nil {
 		return m.UnpackedUint32
@@ -675,6 +736,7 @@ func (m *TestAllTypesProto3) GetUnpackedUint32() []uint32 {
 	return nil
 }
 
+// GetUnpackedUint64 returns UnpackedUint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedUint64() []uint64 {
 	if m != nil {
 		return m.UnpackedUint64
@@ -682,6 +744,7 @@ func (m *TestAllTypesProto3) GetUnpackedUint64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSint32 returns UnpackedSint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedSint32() []int32 {
 	if m != nil {
 		return m.UnpackedSint32
@@ -689,6 +752,7 @@ func (m *TestAllTypesProto3) GetUnpackedSint32() []int32 {
 	return nil
 }
 
+// GetUnpackedSint64 returns UnpackedSint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedSint64() []int64 {
 	if m != nil {
 		return m.UnpackedSint64
@@ -696,6 +760,7 @@ func (m *TestAllTypesProto3) GetUnpackedSint64() []int64 {
 	return nil
 }
 
+// GetUnpackedFixed32 returns UnpackedFixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedFixed32() []uint32 {
 	if m != nil {
 		return m.UnpackedFixed32
@@ -703,6 +768,7 @@ func (m *TestAllTypesProto3) GetUnpackedFixed32() []uint32 {
 	return nil
 }
 
+// GetUnpackedFixed64 returns UnpackedFixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedFixed64() []uint64 {
 	if m != nil {
 		return m.UnpackedFixed64
@@ -710,6 +776,7 @@ func (m *TestAllTypesProto3) GetUnpackedFixed64() []uint64 {
 	return nil
 }
 
+// GetUnpackedSfixed32 returns UnpackedSfixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedSfixed32() []int32 {
 	if m != nil {
 		return m.UnpackedSfixed32
@@ -717,6 +784,7 @@ func (m *TestAllTypesProto3) GetUnpackedSfixed32() []int32 {
 	return nil
 }
 
+// GetUnpackedSfixed64 returns UnpackedSfixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedSfixed64() []int64 {
 	if m != nil {
 		return m.UnpackedSfixed64
@@ -724,6 +792,7 @@ func (m *TestAllTypesProto3) GetUnpackedSfixed64() []int64 {
 	return nil
 }
 
+// GetUnpackedFloat returns UnpackedFloat, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedFloat() []float32 {
 	if m != nil {
 		return m.UnpackedFloat
@@ -731,6 +800,7 @@ func (m *TestAllTypesProto3) GetUnpackedFloat() []float32 {
 	return nil
 }
 
+// GetUnpackedDouble returns UnpackedDouble, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedDouble() []float64 {
 	if m != nil {
 		return m.UnpackedDouble
@@ -738,6 +808,7 @@ func (m *TestAllTypesProto3) GetUnpackedDouble() []float64 {
 	return nil
 }
 
+// GetUnpackedBool returns UnpackedBool, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedBool() []bool {
 	if m != nil {
 		return m.UnpackedBool
@@ -745,6 +816,7 @@ func (m *TestAllTypesProto3) GetUnpackedBool() []bool {
 	return nil
 }
 
+// GetUnpackedNestedEnum returns UnpackedNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetUnpackedNestedEnum() []TestAllTypesProto3_NestedEnum {
 	if m != nil {
 		return m.UnpackedNestedEnum
@@ -752,6 +824,7 @@ func (m *TestAllTypesProto3) GetUnpackedNestedEnum() []TestAllTypesProto3_Nested
 	return nil
 }
 
+// GetMapInt32Int32 returns MapInt32Int32, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapInt32Int32() map[int32]int32 {
 	if m != nil {
 		return m.MapInt32Int32
@@ -759,6 +832,7 @@ func (m *TestAllTypesProto3) GetMapInt32Int32() map[int32]int32 {
 	return nil
 }
 
+// GetMapInt64Int64 returns MapInt64Int64, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapInt64Int64() map[int64]int64 {
 	if m != nil {
 		return m.MapInt64Int64
@@ -766,6 +840,7 @@ func (m *TestAllTypesProto3) GetMapInt64Int64() map[int64]int64 {
 	return nil
 }
 
+// GetMapUint32Uint32 returns MapUint32Uint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapUint32Uint32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapUint32Uint32
@@ -773,6 +848,7 @@ func (m *TestAllTypesProto3) GetMapUint32Uint32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapUint64Uint64 returns MapUint64Uint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapUint64Uint64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapUint64Uint64
@@ -780,6 +856,7 @@ func (m *TestAllTypesProto3) GetMapUint64Uint64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSint32Sint32 returns MapSint32Sint32, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapSint32Sint32() map[int32]int32 {
 	if m != nil {
 		return m.MapSint32Sint32
@@ -787,6 +864,7 @@ func (m *TestAllTypesProto3) GetMapSint32Sint32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSint64Sint64 returns MapSint64Sint64, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapSint64Sint64() map[int64]int64 {
 	if m != nil {
 		return m.MapSint64Sint64
@@ -794,6 +872,7 @@ func (m *TestAllTypesProto3) GetMapSint64Sint64() map[int64]int64 {
 	return nil
 }
 
+// GetMapFixed32Fixed32 returns MapFixed32Fixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapFixed32Fixed32() map[uint32]uint32 {
 	if m != nil {
 		return m.MapFixed32Fixed32
@@ -801,6 +880,7 @@ func (m *TestAllTypesProto3) GetMapFixed32Fixed32() map[uint32]uint32 {
 	return nil
 }
 
+// GetMapFixed64Fixed64 returns MapFixed64Fixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapFixed64Fixed64() map[uint64]uint64 {
 	if m != nil {
 		return m.MapFixed64Fixed64
@@ -808,6 +888,7 @@ func (m *TestAllTypesProto3) GetMapFixed64Fixed64() map[uint64]uint64 {
 	return nil
 }
 
+// GetMapSfixed32Sfixed32 returns MapSfixed32Sfixed32, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapSfixed32Sfixed32() map[int32]int32 {
 	if m != nil {
 		return m.MapSfixed32Sfixed32
@@ -815,6 +896,7 @@ func (m *TestAllTypesProto3) GetMapSfixed32Sfixed32() map[int32]int32 {
 	return nil
 }
 
+// GetMapSfixed64Sfixed64 returns MapSfixed64Sfixed64, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapSfixed64Sfixed64() map[int64]int64 {
 	if m != nil {
 		return m.MapSfixed64Sfixed64
@@ -822,6 +904,7 @@ func (m *TestAllTypesProto3) GetMapSfixed64Sfixed64() map[int64]int64 {
 	return nil
 }
 
+// GetMapInt32Float returns MapInt32Float, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapInt32Float() map[int32]float32 {
 	if m != nil {
 		return m.MapInt32Float
@@ -829,6 +912,7 @@ func (m *TestAllTypesProto3) GetMapInt32Float() map[int32]float32 {
 	return nil
 }
 
+// GetMapInt32Double returns MapInt32Double, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapInt32Double() map[int32]float64 {
 	if m != nil {
 		return m.MapInt32Double
@@ -836,6 +920,7 @@ func (m *TestAllTypesProto3) GetMapInt32Double() map[int32]float64 {
 	return nil
 }
 
+// GetMapBoolBool returns MapBoolBool, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapBoolBool() map[bool]bool {
 	if m != nil {
 		return m.MapBoolBool
@@ -843,6 +928,7 @@ func (m *TestAllTypesProto3) GetMapBoolBool() map[bool]bool {
 	return nil
 }
 
+// GetMapStringString returns MapStringString, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringString() map[string]string {
 	if m != nil {
 		return m.MapStringString
@@ -850,6 +936,7 @@ func (m *TestAllTypesProto3) GetMapStringString() map[string]string {
 	return nil
 }
 
+// GetMapStringBytes returns MapStringBytes, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringBytes() map[string][]byte {
 	if m != nil {
 		return m.MapStringBytes
@@ -857,6 +944,7 @@ func (m *TestAllTypesProto3) GetMapStringBytes() map[string][]byte {
 	return nil
 }
 
+// GetMapStringNestedMessage returns MapStringNestedMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringNestedMessage() map[string]*TestAllTypesProto3_NestedMessage {
 	if m != nil {
 		return m.MapStringNestedMessage
@@ -864,6 +952,7 @@ func (m *TestAllTypesProto3) GetMapStringNestedMessage() map[string]*TestAllType
 	return nil
 }
 
+// GetMapStringForeignMessage returns MapStringForeignMessage, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringForeignMessage() map[string]*ForeignMessage {
 	if m != nil {
 		return m.MapStringForeignMessage
@@ -871,6 +960,7 @@ func (m *TestAllTypesProto3) GetMapStringForeignMessage() map[string]*ForeignMes
 	return nil
 }
 
+// GetMapStringNestedEnum returns MapStringNestedEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringNestedEnum() map[string]TestAllTypesProto3_NestedEnum {
 	if m != nil {
 		return m.MapStringNestedEnum
@@ -878,6 +968,7 @@ func (m *TestAllTypesProto3) GetMapStringNestedEnum() map[string]TestAllTypesPro
 	return nil
 }
 
+// GetMapStringForeignEnum returns MapStringForeignEnum, nil if m is nil.
 func (m *TestAllTypesProto3) GetMapStringForeignEnum() map[string]ForeignEnum {
 	if m != nil {
 		return m.MapStringForeignEnum
@@ -885,6 +976,7 @@ func (m *TestAllTypesProto3) GetMapStringForeignEnum() map[string]ForeignEnum {
 	return nil
 }
 
+// GetOneofField returns what the oneof holds, nil if that is nothing.
 func (m *TestAllTypesProto3) GetOneofField() TestAllTypesProto3_OneofField {
 	if m == nil {
 		return nil
@@ -892,6 +984,7 @@ func (m *TestAllTypesProto3) GetOneofField() TestAllTypesProto3_OneofField {
 	return m.OneofField
 }
 
+// GetOneofUint32 returns OneofUint32 if OneofField holds it, else 0.
 func (m *TestAllTypesProto3) GetOneofUint32() uint32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofUint32); ok {
 		return x.OneofUint32
@@ -899,6 +992,7 @@ func (m *TestAllTypesProto3) GetOneofUint32() uint32 {
 	return 0
 }
 
+// GetOneofNestedMessage returns OneofNestedMessage if OneofField holds it, else nil.
 func (m *TestAllTypesProto3) GetOneofNestedMessage() *TestAllTypesProto3_NestedMessage {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofNestedMessage); ok {
 		return x.OneofNestedMessage
@@ -906,6 +1000,7 @@ func (m *TestAllTypesProto3) GetOneofNestedMessage() *TestAllTypesProto3_NestedM
 	return nil
 }
 
+// GetOneofString returns OneofString if OneofField holds it, else "".
 func (m *TestAllTypesProto3) GetOneofString() string {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofString); ok {
 		return x.OneofString
@@ -913,6 +1008,7 @@ func (m *TestAllTypesProto3) GetOneofString() string {
 	return ""
 }
 
+// GetOneofBytes returns OneofBytes if OneofField holds it, else nil.
 func (m *TestAllTypesProto3) GetOneofBytes() []byte {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofBytes); ok {
 		return x.OneofBytes
@@ -920,6 +1016,7 @@ func (m *TestAllTypesProto3) GetOneofBytes() []byte {
 	return nil
 }
 
+// GetOneofBool returns OneofBool if OneofField holds it, else false.
 func (m *TestAllTypesProto3) GetOneofBool() bool {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofBool); ok {
 		return x.OneofBool
@@ -927,6 +1024,7 @@ func (m *TestAllTypesProto3) GetOneofBool() bool {
 	return false
 }
 
+// GetOneofUint64 returns OneofUint64 if OneofField holds it, else 0.
 func (m *TestAllTypesProto3) GetOneofUint64() uint64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofUint64); ok {
 		return x.OneofUint64
@@ -934,6 +1032,7 @@ func (m *TestAllTypesProto3) GetOneofUint64() uint64 {
 	return 0
 }
 
+// GetOneofFloat returns OneofFloat if OneofField holds it, else 0.
 func (m *TestAllTypesProto3) GetOneofFloat() float32 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofFloat); ok {
 		return x.OneofFloat
@@ -941,6 +1040,7 @@ func (m *TestAllTypesProto3) GetOneofFloat() float32 {
 	return 0
 }
 
+// GetOneofDouble returns OneofDouble if OneofField holds it, else 0.
 func (m *TestAllTypesProto3) GetOneofDouble() float64 {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofDouble); ok {
 		return x.OneofDouble
@@ -948,6 +1048,7 @@ func (m *TestAllTypesProto3) GetOneofDouble() float64 {
 	return 0
 }
 
+// GetOneofEnum returns OneofEnum if OneofField holds it, else TestAllTypesProto3_FOO.
 func (m *TestAllTypesProto3) GetOneofEnum() TestAllTypesProto3_NestedEnum {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofEnum); ok {
 		return x.OneofEnum
@@ -955,6 +1056,7 @@ func (m *TestAllTypesProto3) GetOneofEnum() TestAllTypesProto3_NestedEnum {
 	return TestAllTypesProto3_FOO
 }
 
+// GetOneofNullValue returns OneofNullValue if OneofField holds it, else NullValue_NULL_VALUE.
 func (m *TestAllTypesProto3) GetOneofNullValue() wkt.NullValue {
 	if x, ok := m.GetOneofField().(*TestAllTypesProto3_OneofNullValue); ok {
 		return x.OneofNullValue
@@ -962,6 +1064,7 @@ func (m *TestAllTypesProto3) GetOneofNullValue() wkt.NullValue {
 	return wkt.NullValue_NULL_VALUE
 }
 
+// GetOptionalBoolWrapper returns OptionalBoolWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalBoolWrapper() *wkt.BoolValue {
 	if m != nil {
 		return m.OptionalBoolWrapper
@@ -969,6 +1072,7 @@ func (m *TestAllTypesProto3) GetOptionalBoolWrapper() *wkt.BoolValue {
 	return nil
 }
 
+// GetOptionalInt32Wrapper returns OptionalInt32Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalInt32Wrapper() *wkt.Int32Value {
 	if m != nil {
 		return m.OptionalInt32Wrapper
@@ -976,6 +1080,7 @@ func (m *TestAllTypesProto3) GetOptionalInt32Wrapper() *wkt.Int32Value {
 	return nil
 }
 
+// GetOptionalInt64Wrapper returns OptionalInt64Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalInt64Wrapper() *wkt.Int64Value {
 	if m != nil {
 		return m.OptionalInt64Wrapper
@@ -983,6 +1088,7 @@ func (m *TestAllTypesProto3) GetOptionalInt64Wrapper() *wkt.Int64Value {
 	return nil
 }
 
+// GetOptionalUint32Wrapper returns OptionalUint32Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalUint32Wrapper() *wkt.UInt32Value {
 	if m != nil {
 		return m.OptionalUint32Wrapper
@@ -990,6 +1096,7 @@ func (m *TestAllTypesProto3) GetOptionalUint32Wrapper() *wkt.UInt32Value {
 	return nil
 }
 
+// GetOptionalUint64Wrapper returns OptionalUint64Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalUint64Wrapper() *wkt.UInt64Value {
 	if m != nil {
 		return m.OptionalUint64Wrapper
@@ -997,6 +1104,7 @@ func (m *TestAllTypesProto3) GetOptionalUint64Wrapper() *wkt.UInt64Value {
 	return nil
 }
 
+// GetOptionalFloatWrapper returns OptionalFloatWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalFloatWrapper() *wkt.FloatValue {
 	if m != nil {
 		return m.OptionalFloatWrapper
@@ -1004,6 +1112,7 @@ func (m *TestAllTypesProto3) GetOptionalFloatWrapper() *wkt.FloatValue {
 	return nil
 }
 
+// GetOptionalDoubleWrapper returns OptionalDoubleWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalDoubleWrapper() *wkt.DoubleValue {
 	if m != nil {
 		return m.OptionalDoubleWrapper
@@ -1011,6 +1120,7 @@ func (m *TestAllTypesProto3) GetOptionalDoubleWrapper() *wkt.DoubleValue {
 	return nil
 }
 
+// GetOptionalStringWrapper returns OptionalStringWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalStringWrapper() *wkt.StringValue {
 	if m != nil {
 		return m.OptionalStringWrapper
@@ -1018,6 +1128,7 @@ func (m *TestAllTypesProto3) GetOptionalStringWrapper() *wkt.StringValue {
 	return nil
 }
 
+// GetOptionalBytesWrapper returns OptionalBytesWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalBytesWrapper() *wkt.BytesValue {
 	if m != nil {
 		return m.OptionalBytesWrapper
@@ -1025,6 +1136,7 @@ func (m *TestAllTypesProto3) GetOptionalBytesWrapper() *wkt.BytesValue {
 	return nil
 }
 
+// GetRepeatedBoolWrapper returns RepeatedBoolWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedBoolWrapper() []*wkt.BoolValue {
 	if m != nil {
 		return m.RepeatedBoolWrapper
@@ -1032,6 +1144,7 @@ func (m *TestAllTypesProto3) GetRepeatedBoolWrapper() []*wkt.BoolValue {
 	return nil
 }
 
+// GetRepeatedInt32Wrapper returns RepeatedInt32Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedInt32Wrapper() []*wkt.Int32Value {
 	if m != nil {
 		return m.RepeatedInt32Wrapper
@@ -1039,6 +1152,7 @@ func (m *TestAllTypesProto3) GetRepeatedInt32Wrapper() []*wkt.Int32Value {
 	return nil
 }
 
+// GetRepeatedInt64Wrapper returns RepeatedInt64Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedInt64Wrapper() []*wkt.Int64Value {
 	if m != nil {
 		return m.RepeatedInt64Wrapper
@@ -1046,6 +1160,7 @@ func (m *TestAllTypesProto3) GetRepeatedInt64Wrapper() []*wkt.Int64Value {
 	return nil
 }
 
+// GetRepeatedUint32Wrapper returns RepeatedUint32Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedUint32Wrapper() []*wkt.UInt32Value {
 	if m != nil {
 		return m.RepeatedUint32Wrapper
@@ -1053,6 +1168,7 @@ func (m *TestAllTypesProto3) GetRepeatedUint32Wrapper() []*wkt.UInt32Value {
 	return nil
 }
 
+// GetRepeatedUint64Wrapper returns RepeatedUint64Wrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedUint64Wrapper() []*wkt.UInt64Value {
 	if m != nil {
 		return m.RepeatedUint64Wrapper
@@ -1060,6 +1176,7 @@ func (m *TestAllTypesProto3) GetRepeatedUint64Wrapper() []*wkt.UInt64Value {
 	return nil
 }
 
+// GetRepeatedFloatWrapper returns RepeatedFloatWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedFloatWrapper() []*wkt.FloatValue {
 	if m != nil {
 		return m.RepeatedFloatWrapper
@@ -1067,6 +1184,7 @@ func (m *TestAllTypesProto3) GetRepeatedFloatWrapper() []*wkt.FloatValue {
 	return nil
 }
 
+// GetRepeatedDoubleWrapper returns RepeatedDoubleWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedDoubleWrapper() []*wkt.DoubleValue {
 	if m != nil {
 		return m.RepeatedDoubleWrapper
@@ -1074,6 +1192,7 @@ func (m *TestAllTypesProto3) GetRepeatedDoubleWrapper() []*wkt.DoubleValue {
 	return nil
 }
 
+// GetRepeatedStringWrapper returns RepeatedStringWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedStringWrapper() []*wkt.StringValue {
 	if m != nil {
 		return m.RepeatedStringWrapper
@@ -1081,6 +1200,7 @@ func (m *TestAllTypesProto3) GetRepeatedStringWrapper() []*wkt.StringValue {
 	return nil
 }
 
+// GetRepeatedBytesWrapper returns RepeatedBytesWrapper, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedBytesWrapper() []*wkt.BytesValue {
 	if m != nil {
 		return m.RepeatedBytesWrapper
@@ -1088,6 +1208,7 @@ func (m *TestAllTypesProto3) GetRepeatedBytesWrapper() []*wkt.BytesValue {
 	return nil
 }
 
+// GetOptionalDuration returns OptionalDuration, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalDuration() *wkt.Duration {
 	if m != nil {
 		return m.OptionalDuration
@@ -1095,6 +1216,7 @@ func (m *TestAllTypesProto3) GetOptionalDuration() *wkt.Duration {
 	return nil
 }
 
+// GetOptionalTimestamp returns OptionalTimestamp, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalTimestamp() *wkt.Timestamp {
 	if m != nil {
 		return m.OptionalTimestamp
@@ -1102,6 +1224,7 @@ func (m *TestAllTypesProto3) GetOptionalTimestamp() *wkt.Timestamp {
 	return nil
 }
 
+// GetOptionalFieldMask returns OptionalFieldMask, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalFieldMask() *wkt.FieldMask {
 	if m != nil {
 		return m.OptionalFieldMask
@@ -1109,6 +1232,7 @@ func (m *TestAllTypesProto3) GetOptionalFieldMask() *wkt.FieldMask {
 	return nil
 }
 
+// GetOptionalStruct returns OptionalStruct, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalStruct() *wkt.Struct {
 	if m != nil {
 		return m.OptionalStruct
@@ -1116,6 +1240,7 @@ func (m *TestAllTypesProto3) GetOptionalStruct() *wkt.Struct {
 	return nil
 }
 
+// GetOptionalAny returns OptionalAny, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalAny() *wkt.Any {
 	if m != nil {
 		return m.OptionalAny
@@ -1123,6 +1248,7 @@ func (m *TestAllTypesProto3) GetOptionalAny() *wkt.Any {
 	return nil
 }
 
+// GetOptionalValue returns OptionalValue, nil if m is nil.
 func (m *TestAllTypesProto3) GetOptionalValue() *wkt.Value {
 	if m != nil {
 		return m.OptionalValue
@@ -1130,6 +1256,7 @@ func (m *TestAllTypesProto3) GetOptionalValue() *wkt.Value {
 	return nil
 }
 
+// GetOptionalNullValue returns OptionalNullValue, NullValue_NULL_VALUE if m is nil.
 func (m *TestAllTypesProto3) GetOptionalNullValue() wkt.NullValue {
 	if m != nil {
 		return m.OptionalNullValue
@@ -1137,6 +1264,7 @@ func (m *TestAllTypesProto3) GetOptionalNullValue() wkt.NullValue {
 	return wkt.NullValue_NULL_VALUE
 }
 
+// GetRepeatedDuration returns RepeatedDuration, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedDuration() []*wkt.Duration {
 	if m != nil {
 		return m.RepeatedDuration
@@ -1144,6 +1272,7 @@ func (m *TestAllTypesProto3) GetRepeatedDuration() []*wkt.Duration {
 	return nil
 }
 
+// GetRepeatedTimestamp returns RepeatedTimestamp, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedTimestamp() []*wkt.Timestamp {
 	if m != nil {
 		return m.RepeatedTimestamp
@@ -1151,6 +1280,7 @@ func (m *TestAllTypesProto3) GetRepeatedTimestamp() []*wkt.Timestamp {
 	return nil
 }
 
+// GetRepeatedFieldmask returns RepeatedFieldmask, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedFieldmask() []*wkt.FieldMask {
 	if m != nil {
 		return m.RepeatedFieldmask
@@ -1158,6 +1288,7 @@ func (m *TestAllTypesProto3) GetRepeatedFieldmask() []*wkt.FieldMask {
 	return nil
 }
 
+// GetRepeatedStruct returns RepeatedStruct, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedStruct() []*wkt.Struct {
 	if m != nil {
 		return m.RepeatedStruct
@@ -1165,6 +1296,7 @@ func (m *TestAllTypesProto3) GetRepeatedStruct() []*wkt.Struct {
 	return nil
 }
 
+// GetRepeatedAny returns RepeatedAny, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedAny() []*wkt.Any {
 	if m != nil {
 		return m.RepeatedAny
@@ -1172,6 +1304,7 @@ func (m *TestAllTypesProto3) GetRepeatedAny() []*wkt.Any {
 	return nil
 }
 
+// GetRepeatedValue returns RepeatedValue, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedValue() []*wkt.Value {
 	if m != nil {
 		return m.RepeatedValue
@@ -1179,6 +1312,7 @@ func (m *TestAllTypesProto3) GetRepeatedValue() []*wkt.Value {
 	return nil
 }
 
+// GetRepeatedListValue returns RepeatedListValue, nil if m is nil.
 func (m *TestAllTypesProto3) GetRepeatedListValue() []*wkt.ListValue {
 	if m != nil {
 		return m.RepeatedListValue
@@ -1186,6 +1320,7 @@ func (m *TestAllTypesProto3) GetRepeatedListValue() []*wkt.ListValue {
 	return nil
 }
 
+// GetFieldname1 returns Fieldname1, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldname1() int32 {
 	if m != nil {
 		return m.Fieldname1
@@ -1193,6 +1328,7 @@ func (m *TestAllTypesProto3) GetFieldname1() int32 {
 	return 0
 }
 
+// GetFieldName2 returns FieldName2, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldName2() int32 {
 	if m != nil {
 		return m.FieldName2
@@ -1200,6 +1336,7 @@ func (m *TestAllTypesProto3) GetFieldName2() int32 {
 	return 0
 }
 
+// GetXFieldName3 returns XFieldName3, 0 if m is nil.
 func (m *TestAllTypesProto3) GetXFieldName3() int32 {
 	if m != nil {
 		return m.XFieldName3
@@ -1207,6 +1344,7 @@ func (m *TestAllTypesProto3) GetXFieldName3() int32 {
 	return 0
 }
 
+// GetField_Name4_ returns Field_Name4_, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField_Name4_() int32 {
 	if m != nil {
 		return m.Field_Name4_
@@ -1214,6 +1352,7 @@ func (m *TestAllTypesProto3) GetField_Name4_() int32 {
 	return 0
 }
 
+// GetField0Name5 returns Field0Name5, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField0Name5() int32 {
 	if m != nil {
 		return m.Field0Name5
@@ -1221,6 +1360,7 @@ func (m *TestAllTypesProto3) GetField0Name5() int32 {
 	return 0
 }
 
+// GetField_0Name6 returns Field_0Name6, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField_0Name6() int32 {
 	if m != nil {
 		return m.Field_0Name6
@@ -1228,6 +1368,7 @@ func (m *TestAllTypesProto3) GetField_0Name6() int32 {
 	return 0
 }
 
+// GetFieldName7 returns FieldName7, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldName7() int32 {
 	if m != nil {
 		return m.FieldName7
@@ -1235,6 +1376,7 @@ func (m *TestAllTypesProto3) GetFieldName7() int32 {
 	return 0
 }
 
+// GetFieldName8 returns FieldName8, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldName8() int32 {
 	if m != nil {
 		return m.FieldName8
@@ -1242,6 +1384,7 @@ func (m *TestAllTypesProto3) GetFieldName8() int32 {
 	return 0
 }
 
+// GetField_Name9 returns Field_Name9, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField_Name9() int32 {
 	if m != nil {
 		return m.Field_Name9
@@ -1249,6 +1392,7 @@ func (m *TestAllTypesProto3) GetField_Name9() int32 {
 	return 0
 }
 
+// GetField_Name10 returns Field_Name10, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField_Name10() int32 {
 	if m != nil {
 		return m.Field_Name10
@@ -1256,6 +1400,7 @@ func (m *TestAllTypesProto3) GetField_Name10() int32 {
 	return 0
 }
 
+// GetFIELD_NAME11 returns FIELD_NAME11, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFIELD_NAME11() int32 {
 	if m != nil {
 		return m.FIELD_NAME11
@@ -1263,6 +1408,7 @@ func (m *TestAllTypesProto3) GetFIELD_NAME11() int32 {
 	return 0
 }
 
+// GetFIELDName12 returns FIELDName12, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFIELDName12() int32 {
 	if m != nil {
 		return m.FIELDName12
@@ -1270,6 +1416,7 @@ func (m *TestAllTypesProto3) GetFIELDName12() int32 {
 	return 0
 }
 
+// GetXFieldName13 returns XFieldName13, 0 if m is nil.
 func (m *TestAllTypesProto3) GetXFieldName13() int32 {
 	if m != nil {
 		return m.XFieldName13
@@ -1277,6 +1424,7 @@ func (m *TestAllTypesProto3) GetXFieldName13() int32 {
 	return 0
 }
 
+// GetX_FieldName14 returns X_FieldName14, 0 if m is nil.
 func (m *TestAllTypesProto3) GetX_FieldName14() int32 {
 	if m != nil {
 		return m.X_FieldName14
@@ -1284,6 +1432,7 @@ func (m *TestAllTypesProto3) GetX_FieldName14() int32 {
 	return 0
 }
 
+// GetField_Name15 returns Field_Name15, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField_Name15() int32 {
 	if m != nil {
 		return m.Field_Name15
@@ -1291,6 +1440,7 @@ func (m *TestAllTypesProto3) GetField_Name15() int32 {
 	return 0
 }
 
+// GetField__Name16 returns Field__Name16, 0 if m is nil.
 func (m *TestAllTypesProto3) GetField__Name16() int32 {
 	if m != nil {
 		return m.Field__Name16
@@ -1298,6 +1448,7 @@ func (m *TestAllTypesProto3) GetField__Name16() int32 {
 	return 0
 }
 
+// GetFieldName17__ returns FieldName17__, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldName17__() int32 {
 	if m != nil {
 		return m.FieldName17__
@@ -1305,6 +1456,7 @@ func (m *TestAllTypesProto3) GetFieldName17__() int32 {
 	return 0
 }
 
+// GetFieldName18__ returns FieldName18__, 0 if m is nil.
 func (m *TestAllTypesProto3) GetFieldName18__() int32 {
 	if m != nil {
 		return m.FieldName18__
@@ -3475,6 +3627,7 @@ func (*TestAllTypesProto3_NestedMessage) Descriptor() ([]byte, []int) {
 	return file_proto3_test_messages_proto3_proto, []int{0, 0}
 }
 
+// GetA returns A, 0 if m is nil.
 func (m *TestAllTypesProto3_NestedMessage) GetA() int32 {
 	if m != nil {
 		return m.A
@@ -3482,6 +3635,7 @@ func (m *TestAllTypesProto3_NestedMessage) GetA() int32 {
 	return 0
 }
 
+// GetCorecursive returns Corecursive, nil if m is nil.
 func (m *TestAllTypesProto3_NestedMessage) GetCorecursive() *TestAllTypesProto3 {
 	if m != nil {
 		return m.Corecursive
@@ -3598,6 +3752,7 @@ func (*ForeignMessage) Descriptor() ([]byte, []int) {
 	return file_proto3_test_messages_proto3_proto, []int{1}
 }
 
+// GetC returns C, 0 if m is nil.
 func (m *ForeignMessage) GetC() int32 {
 	if m != nil {
 		return m.C

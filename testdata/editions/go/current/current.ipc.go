@@ -96,6 +96,7 @@ func (*New) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*New) Descriptor() ([]byte, []int) { return file_current_current_proto, []int{0} }
 
+// GetPlain returns Plain, "" if m is nil.
 func (m *New) GetPlain() string {
 	if m != nil {
 		return m.Plain
@@ -103,6 +104,7 @@ func (m *New) GetPlain() string {
 	return ""
 }
 
+// GetPresent returns the value of Present, "" if there is none.
 func (m *New) GetPresent() string {
 	if m != nil && m.Present != nil {
 		return *m.Present
@@ -110,6 +112,7 @@ func (m *New) GetPresent() string {
 	return ""
 }
 
+// GetAnyBytes returns AnyBytes, "" if m is nil.
 func (m *New) GetAnyBytes() string {
 	if m != nil {
 		return m.AnyBytes
@@ -117,6 +120,7 @@ func (m *New) GetAnyBytes() string {
 	return ""
 }
 
+// GetNeeded returns the value of Needed, 0 if there is none.
 func (m *New) GetNeeded() int32 {
 	if m != nil && m.Needed != nil {
 		return *m.Needed
@@ -124,6 +128,7 @@ func (m *New) GetNeeded() int32 {
 	return 0
 }
 
+// GetLoose returns Loose, nil if m is nil.
 func (m *New) GetLoose() []int32 {
 	if m != nil {
 		return m.Loose
@@ -131,6 +136,7 @@ func (m *New) GetLoose() []int32 {
 	return nil
 }
 
+// GetChild returns Child, nil if m is nil.
 func (m *New) GetChild() *New {
 	if m != nil {
 		return m.Child
@@ -138,6 +144,7 @@ func (m *New) GetChild() *New {
 	return nil
 }
 
+// GetChildren returns Children, nil if m is nil.
 func (m *New) GetChildren() []*New {
 	if m != nil {
 		return m.Children
@@ -145,6 +152,7 @@ func (m *New) GetChildren() []*New {
 	return nil
 }
 
+// GetShut returns the value of Shut, Shut_SHUT_A if there is none.
 func (m *New) GetShut() Shut {
 	if m != nil && m.Shut != nil {
 		return *m.Shut
@@ -152,6 +160,7 @@ func (m *New) GetShut() Shut {
 	return Shut_SHUT_A
 }
 
+// GetOpen returns Open, Open_OPEN_UNSPECIFIED if m is nil.
 func (m *New) GetOpen() Open {
 	if m != nil {
 		return m.Open

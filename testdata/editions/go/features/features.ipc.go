@@ -93,6 +93,7 @@ func (*All) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetText returns the value of Text, "" if there is none.
 func (m *All) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text
@@ -100,6 +101,7 @@ func (m *All) GetText() string {
 	return ""
 }
 
+// GetChecked returns the value of Checked, "" if there is none.
 func (m *All) GetChecked() string {
 	if m != nil && m.Checked != nil {
 		return *m.Checked
@@ -107,6 +109,7 @@ func (m *All) GetChecked() string {
 	return ""
 }
 
+// GetLoose returns Loose, nil if m is nil.
 func (m *All) GetLoose() []int32 {
 	if m != nil {
 		return m.Loose
@@ -114,6 +117,7 @@ func (m *All) GetLoose() []int32 {
 	return nil
 }
 
+// GetPacked returns Packed, nil if m is nil.
 func (m *All) GetPacked() []int32 {
 	if m != nil {
 		return m.Packed
@@ -121,6 +125,7 @@ func (m *All) GetPacked() []int32 {
 	return nil
 }
 
+// GetChild returns Child, nil if m is nil.
 func (m *All) GetChild() *All {
 	if m != nil {
 		return m.Child
@@ -128,6 +133,7 @@ func (m *All) GetChild() *All {
 	return nil
 }
 
+// GetPrefixed returns Prefixed, nil if m is nil.
 func (m *All) GetPrefixed() *All {
 	if m != nil {
 		return m.Prefixed
@@ -135,6 +141,7 @@ func (m *All) GetPrefixed() *All {
 	return nil
 }
 
+// GetChildren returns Children, nil if m is nil.
 func (m *All) GetChildren() []*All {
 	if m != nil {
 		return m.Children
@@ -142,6 +149,7 @@ func (m *All) GetChildren() []*All {
 	return nil
 }
 
+// GetByName returns ByName, nil if m is nil.
 func (m *All) GetByName() map[string]*All {
 	if m != nil {
 		return m.ByName
@@ -149,6 +157,7 @@ func (m *All) GetByName() map[string]*All {
 	return nil
 }
 
+// GetOne returns what the oneof holds, nil if that is nothing.
 func (m *All) GetOne() All_One {
 	if m == nil {
 		return nil
@@ -156,6 +165,7 @@ func (m *All) GetOne() All_One {
 	return m.One
 }
 
+// GetDelimited returns Delimited if One holds it, else nil.
 func (m *All) GetDelimited() *All {
 	if x, ok := m.GetOne().(*All_Delimited); ok {
 		return x.Delimited
@@ -163,6 +173,7 @@ func (m *All) GetDelimited() *All {
 	return nil
 }
 
+// GetName returns Name if One holds it, else "".
 func (m *All) GetName() string {
 	if x, ok := m.GetOne().(*All_Name); ok {
 		return x.Name
@@ -170,6 +181,7 @@ func (m *All) GetName() string {
 	return ""
 }
 
+// GetShut returns Shut if One holds it, else Shut_ONE.
 func (m *All) GetShut() Shut {
 	if x, ok := m.GetOne().(*All_Shut); ok {
 		return x.Shut
@@ -177,6 +189,7 @@ func (m *All) GetShut() Shut {
 	return Shut_ONE
 }
 
+// GetWithLength returns WithLength if One holds it, else nil.
 func (m *All) GetWithLength() *All {
 	if x, ok := m.GetOne().(*All_WithLength); ok {
 		return x.WithLength
@@ -184,6 +197,7 @@ func (m *All) GetWithLength() *All {
 	return nil
 }
 
+// GetOther returns the value of Other, its default if there is none.
 func (m *All) GetOther() Shut {
 	if m != nil && m.Other != nil {
 		return *m.Other
@@ -191,6 +205,7 @@ func (m *All) GetOther() Shut {
 	return Shut_TWO
 }
 
+// GetGreeting returns the value of Greeting, its default if there is none.
 func (m *All) GetGreeting() string {
 	if m != nil && m.Greeting != nil {
 		return *m.Greeting
@@ -198,6 +213,7 @@ func (m *All) GetGreeting() string {
 	return "hello"
 }
 
+// GetPlain returns Plain, 0 if m is nil.
 func (m *All) GetPlain() int32 {
 	if m != nil {
 		return m.Plain
@@ -205,6 +221,7 @@ func (m *All) GetPlain() int32 {
 	return 0
 }
 
+// GetRaw returns Raw, nil if m is nil.
 func (m *All) GetRaw() []byte {
 	if m != nil {
 		return m.Raw
@@ -212,6 +229,7 @@ func (m *All) GetRaw() []byte {
 	return nil
 }
 
+// GetNeeded returns Needed, nil if m is nil.
 func (m *All) GetNeeded() []byte {
 	if m != nil {
 		return m.Needed
@@ -219,6 +237,7 @@ func (m *All) GetNeeded() []byte {
 	return nil
 }
 
+// GetOpen returns Open, All_ZERO if m is nil.
 func (m *All) GetOpen() All_Open {
 	if m != nil {
 		return m.Open

@@ -28,6 +28,7 @@ func (*Windows) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Windows) Descriptor() ([]byte, []int) { return file_platform_app_windows_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Windows) GetName() string {
 	if m != nil {
 		return m.Name

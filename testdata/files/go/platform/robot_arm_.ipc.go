@@ -31,6 +31,7 @@ func (*Arm) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Arm) Descriptor() ([]byte, []int) { return file_platform_robot_arm_proto, []int{0} }
 
+// GetWindows returns Windows, nil if m is nil.
 func (m *Arm) GetWindows() *Windows {
 	if m != nil {
 		return m.Windows
@@ -38,6 +39,7 @@ func (m *Arm) GetWindows() *Windows {
 	return nil
 }
 
+// GetHidden returns Hidden, nil if m is nil.
 func (m *Arm) GetHidden() *Hidden {
 	if m != nil {
 		return m.Hidden
@@ -45,6 +47,7 @@ func (m *Arm) GetHidden() *Hidden {
 	return nil
 }
 
+// GetTest returns Test, nil if m is nil.
 func (m *Arm) GetTest() *Test {
 	if m != nil {
 		return m.Test

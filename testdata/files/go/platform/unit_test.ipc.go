@@ -28,6 +28,7 @@ func (*Test) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Test) Descriptor() ([]byte, []int) { return file_platform_unit_test_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Test) GetName() string {
 	if m != nil {
 		return m.Name

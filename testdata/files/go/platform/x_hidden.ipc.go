@@ -28,6 +28,7 @@ func (*Hidden) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Hidden) Descriptor() ([]byte, []int) { return file_platform__hidden_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Hidden) GetName() string {
 	if m != nil {
 		return m.Name

@@ -58,6 +58,7 @@ func (*C) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*C) Descriptor() ([]byte, []int) { return file_c_context_proto, []int{0} }
 
+// GetText returns Text, "" if m is nil.
 func (m *C) GetText() string {
 	if m != nil {
 		return m.Text

@@ -29,6 +29,7 @@ func (*D) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*D) Descriptor() ([]byte, []int) { return file_d_d_proto, []int{0} }
 
+// GetLevel returns Level, Level_LEVEL_UNSPECIFIED if m is nil.
 func (m *D) GetLevel() v1.Level {
 	if m != nil {
 		return m.Level

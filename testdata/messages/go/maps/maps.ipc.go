@@ -43,6 +43,7 @@ func (*Values) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Values) Descriptor() ([]byte, []int) { return file_maps_maps_proto, []int{0} }
 
+// GetInt64S returns Int64S, nil if m is nil.
 func (m *Values) GetInt64S() map[int32]int64 {
 	if m != nil {
 		return m.Int64S
@@ -50,6 +51,7 @@ func (m *Values) GetInt64S() map[int32]int64 {
 	return nil
 }
 
+// GetUint32S returns Uint32S, nil if m is nil.
 func (m *Values) GetUint32S() map[int64]uint32 {
 	if m != nil {
 		return m.Uint32S
@@ -57,6 +59,7 @@ func (m *Values) GetUint32S() map[int64]uint32 {
 	return nil
 }
 
+// GetSint32S returns Sint32S, nil if m is nil.
 func (m *Values) GetSint32S() map[string]int32 {
 	if m != nil {
 		return m.Sint32S
@@ -64,6 +67,7 @@ func (m *Values) GetSint32S() map[string]int32 {
 	return nil
 }
 
+// GetFixed64S returns Fixed64S, nil if m is nil.
 func (m *Values) GetFixed64S() map[bool]uint64 {
 	if m != nil {
 		return m.Fixed64S
@@ -71,6 +75,7 @@ func (m *Values) GetFixed64S() map[bool]uint64 {
 	return nil
 }
 
+// GetSfixed32S returns Sfixed32S, nil if m is nil.
 func (m *Values) GetSfixed32S() map[bool]int32 {
 	if m != nil {
 		return m.Sfixed32S
@@ -78,6 +83,7 @@ func (m *Values) GetSfixed32S() map[bool]int32 {
 	return nil
 }
 
+// GetBlobs returns Blobs, nil if m is nil.
 func (m *Values) GetBlobs() map[string][]byte {
 	if m != nil {
 		return m.Blobs
@@ -85,6 +91,7 @@ func (m *Values) GetBlobs() map[string][]byte {
 	return nil
 }
 
+// GetNulls returns Nulls, nil if m is nil.
 func (m *Values) GetNulls() map[string]wkt.NullValue {
 	if m != nil {
 		return m.Nulls
@@ -92,6 +99,7 @@ func (m *Values) GetNulls() map[string]wkt.NullValue {
 	return nil
 }
 
+// GetTimes returns Times, nil if m is nil.
 func (m *Values) GetTimes() map[uint32]*wkt.Timestamp {
 	if m != nil {
 		return m.Times
@@ -99,6 +107,7 @@ func (m *Values) GetTimes() map[uint32]*wkt.Timestamp {
 	return nil
 }
 
+// GetValues returns Values, nil if m is nil.
 func (m *Values) GetValues() map[string]*wkt.Value {
 	if m != nil {
 		return m.Values
@@ -106,6 +115,7 @@ func (m *Values) GetValues() map[string]*wkt.Value {
 	return nil
 }
 
+// GetSelf returns Self, nil if m is nil.
 func (m *Values) GetSelf() map[int64]*Values {
 	if m != nil {
 		return m.Self
@@ -113,6 +123,7 @@ func (m *Values) GetSelf() map[int64]*Values {
 	return nil
 }
 
+// GetLast returns Last, nil if m is nil.
 func (m *Values) GetLast() map[uint64]*wkt.BoolValue {
 	if m != nil {
 		return m.Last
@@ -328,6 +339,7 @@ func (*Known) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetDescriptorOf returns DescriptorOf, nil if m is nil.
 func (m *Known) GetDescriptorOf() *descriptor.FileDescriptorProto {
 	if m != nil {
 		return m.DescriptorOf
@@ -335,6 +347,7 @@ func (m *Known) GetDescriptorOf() *descriptor.FileDescriptorProto {
 	return nil
 }
 
+// GetAnys returns Anys, nil if m is nil.
 func (m *Known) GetAnys() []*wkt.Any {
 	if m != nil {
 		return m.Anys
@@ -342,6 +355,7 @@ func (m *Known) GetAnys() []*wkt.Any {
 	return nil
 }
 
+// GetNull returns Null, NullValue_NULL_VALUE if m is nil.
 func (m *Known) GetNull() wkt.NullValue {
 	if m != nil {
 		return m.Null
@@ -349,6 +363,7 @@ func (m *Known) GetNull() wkt.NullValue {
 	return wkt.NullValue_NULL_VALUE
 }
 
+// GetMaybe returns the value of Maybe, NullValue_NULL_VALUE if there is none.
 func (m *Known) GetMaybe() wkt.NullValue {
 	if m != nil && m.Maybe != nil {
 		return *m.Maybe
@@ -356,6 +371,7 @@ func (m *Known) GetMaybe() wkt.NullValue {
 	return wkt.NullValue_NULL_VALUE
 }
 
+// GetType returns Type, nil if m is nil.
 func (m *Known) GetType() *wkt.Type {
 	if m != nil {
 		return m.Type
@@ -363,6 +379,7 @@ func (m *Known) GetType() *wkt.Type {
 	return nil
 }
 
+// GetApi returns Api, nil if m is nil.
 func (m *Known) GetApi() *wkt.Api {
 	if m != nil {
 		return m.Api
@@ -370,6 +387,7 @@ func (m *Known) GetApi() *wkt.Api {
 	return nil
 }
 
+// GetContext returns Context, nil if m is nil.
 func (m *Known) GetContext() *wkt.SourceContext {
 	if m != nil {
 		return m.Context
@@ -377,6 +395,7 @@ func (m *Known) GetContext() *wkt.SourceContext {
 	return nil
 }
 
+// GetOne returns what the oneof holds, nil if that is nothing.
 func (m *Known) GetOne() Known_One {
 	if m == nil {
 		return nil
@@ -384,6 +403,7 @@ func (m *Known) GetOne() Known_One {
 	return m.One
 }
 
+// GetNothing returns Nothing if One holds it, else NullValue_NULL_VALUE.
 func (m *Known) GetNothing() wkt.NullValue {
 	if x, ok := m.GetOne().(*Known_Nothing); ok {
 		return x.Nothing
@@ -391,6 +411,7 @@ func (m *Known) GetNothing() wkt.NullValue {
 	return wkt.NullValue_NULL_VALUE
 }
 
+// GetList returns List if One holds it, else nil.
 func (m *Known) GetList() *wkt.ListValue {
 	if x, ok := m.GetOne().(*Known_List); ok {
 		return x.List
@@ -398,6 +419,7 @@ func (m *Known) GetList() *wkt.ListValue {
 	return nil
 }
 
+// GetWrapped returns Wrapped if One holds it, else nil.
 func (m *Known) GetWrapped() *wkt.DoubleValue {
 	if x, ok := m.GetOne().(*Known_Wrapped); ok {
 		return x.Wrapped

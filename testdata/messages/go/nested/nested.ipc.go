@@ -37,6 +37,7 @@ func (*Tree) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Tree) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Tree) GetName() string {
 	if m != nil {
 		return m.Name
@@ -44,6 +45,7 @@ func (m *Tree) GetName() string {
 	return ""
 }
 
+// GetLeft returns Left, nil if m is nil.
 func (m *Tree) GetLeft() *Tree {
 	if m != nil {
 		return m.Left
@@ -51,6 +53,7 @@ func (m *Tree) GetLeft() *Tree {
 	return nil
 }
 
+// GetChildren returns Children, nil if m is nil.
 func (m *Tree) GetChildren() []*Tree {
 	if m != nil {
 		return m.Children
@@ -58,6 +61,7 @@ func (m *Tree) GetChildren() []*Tree {
 	return nil
 }
 
+// GetNamed returns Named, nil if m is nil.
 func (m *Tree) GetNamed() map[string]*Tree {
 	if m != nil {
 		return m.Named
@@ -65,6 +69,7 @@ func (m *Tree) GetNamed() map[string]*Tree {
 	return nil
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Tree) GetInner() *Tree_Inner {
 	if m != nil {
 		return m.Inner
@@ -220,6 +225,7 @@ func (*Tree_Inner) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Tree_Inner) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{0, 1} }
 
+// GetKind returns Kind, Tree_Inner_KIND_UNSPECIFIED if m is nil.
 func (m *Tree_Inner) GetKind() Tree_Inner_Kind {
 	if m != nil {
 		return m.Kind
@@ -227,6 +233,7 @@ func (m *Tree_Inner) GetKind() Tree_Inner_Kind {
 	return Tree_Inner_KIND_UNSPECIFIED
 }
 
+// GetDeeper returns Deeper, nil if m is nil.
 func (m *Tree_Inner) GetDeeper() *Tree_Inner_Deeper {
 	if m != nil {
 		return m.Deeper
@@ -379,6 +386,7 @@ func (*Tree_Inner_Deeper) Descriptor() ([]byte, []int) {
 	return file_nested_nested_proto, []int{0, 1, 0}
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *Tree_Inner_Deeper) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -568,6 +576,7 @@ func (*Maps) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Maps) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{2} }
 
+// GetInt32S returns Int32S, nil if m is nil.
 func (m *Maps) GetInt32S() map[int32]string {
 	if m != nil {
 		return m.Int32S
@@ -575,6 +584,7 @@ func (m *Maps) GetInt32S() map[int32]string {
 	return nil
 }
 
+// GetInt64S returns Int64S, nil if m is nil.
 func (m *Maps) GetInt64S() map[int64][]byte {
 	if m != nil {
 		return m.Int64S
@@ -582,6 +592,7 @@ func (m *Maps) GetInt64S() map[int64][]byte {
 	return nil
 }
 
+// GetUint32S returns Uint32S, nil if m is nil.
 func (m *Maps) GetUint32S() map[uint32]bool {
 	if m != nil {
 		return m.Uint32S
@@ -589,6 +600,7 @@ func (m *Maps) GetUint32S() map[uint32]bool {
 	return nil
 }
 
+// GetUint64S returns Uint64S, nil if m is nil.
 func (m *Maps) GetUint64S() map[uint64]float64 {
 	if m != nil {
 		return m.Uint64S
@@ -596,6 +608,7 @@ func (m *Maps) GetUint64S() map[uint64]float64 {
 	return nil
 }
 
+// GetSint32S returns Sint32S, nil if m is nil.
 func (m *Maps) GetSint32S() map[int32]float32 {
 	if m != nil {
 		return m.Sint32S
@@ -603,6 +616,7 @@ func (m *Maps) GetSint32S() map[int32]float32 {
 	return nil
 }
 
+// GetSint64S returns Sint64S, nil if m is nil.
 func (m *Maps) GetSint64S() map[int64]int64 {
 	if m != nil {
 		return m.Sint64S
@@ -610,6 +624,7 @@ func (m *Maps) GetSint64S() map[int64]int64 {
 	return nil
 }
 
+// GetFixed32S returns Fixed32S, nil if m is nil.
 func (m *Maps) GetFixed32S() map[uint32]uint32 {
 	if m != nil {
 		return m.Fixed32S
@@ -617,6 +632,7 @@ func (m *Maps) GetFixed32S() map[uint32]uint32 {
 	return nil
 }
 
+// GetFixed64S returns Fixed64S, nil if m is nil.
 func (m *Maps) GetFixed64S() map[uint64]int64 {
 	if m != nil {
 		return m.Fixed64S
@@ -624,6 +640,7 @@ func (m *Maps) GetFixed64S() map[uint64]int64 {
 	return nil
 }
 
+// GetSfixed32S returns Sfixed32S, nil if m is nil.
 func (m *Maps) GetSfixed32S() map[int32]Tree_Inner_Kind {
 	if m != nil {
 		return m.Sfixed32S
@@ -631,6 +648,7 @@ func (m *Maps) GetSfixed32S() map[int32]Tree_Inner_Kind {
 	return nil
 }
 
+// GetSfixed64S returns Sfixed64S, nil if m is nil.
 func (m *Maps) GetSfixed64S() map[int64]*Empty {
 	if m != nil {
 		return m.Sfixed64S
@@ -638,6 +656,7 @@ func (m *Maps) GetSfixed64S() map[int64]*Empty {
 	return nil
 }
 
+// GetBools returns Bools, nil if m is nil.
 func (m *Maps) GetBools() map[bool]int32 {
 	if m != nil {
 		return m.Bools
@@ -645,6 +664,7 @@ func (m *Maps) GetBools() map[bool]int32 {
 	return nil
 }
 
+// GetStrings returns Strings, nil if m is nil.
 func (m *Maps) GetStrings() map[string]uint64 {
 	if m != nil {
 		return m.Strings
@@ -873,6 +893,7 @@ func (*Choice) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetBefore returns Before, "" if m is nil.
 func (m *Choice) GetBefore() string {
 	if m != nil {
 		return m.Before
@@ -880,6 +901,7 @@ func (m *Choice) GetBefore() string {
 	return ""
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Choice) GetKind() Choice_Kind {
 	if m == nil {
 		return nil
@@ -887,6 +909,7 @@ func (m *Choice) GetKind() Choice_Kind {
 	return m.Kind
 }
 
+// GetText returns Text if Kind holds it, else "".
 func (m *Choice) GetText() string {
 	if x, ok := m.GetKind().(*Choice_Text); ok {
 		return x.Text
@@ -894,6 +917,7 @@ func (m *Choice) GetText() string {
 	return ""
 }
 
+// GetNumber returns Number if Kind holds it, else 0.
 func (m *Choice) GetNumber() int64 {
 	if x, ok := m.GetKind().(*Choice_Number); ok {
 		return x.Number
@@ -901,6 +925,7 @@ func (m *Choice) GetNumber() int64 {
 	return 0
 }
 
+// GetData returns Data if Kind holds it, else nil.
 func (m *Choice) GetData() []byte {
 	if x, ok := m.GetKind().(*Choice_Data); ok {
 		return x.Data
@@ -908,6 +933,7 @@ func (m *Choice) GetData() []byte {
 	return nil
 }
 
+// GetTree returns Tree if Kind holds it, else nil.
 func (m *Choice) GetTree() *Tree {
 	if x, ok := m.GetKind().(*Choice_Tree); ok {
 		return x.Tree
@@ -915,6 +941,7 @@ func (m *Choice) GetTree() *Tree {
 	return nil
 }
 
+// GetEnumerated returns Enumerated if Kind holds it, else Tree_Inner_KIND_UNSPECIFIED.
 func (m *Choice) GetEnumerated() Tree_Inner_Kind {
 	if x, ok := m.GetKind().(*Choice_Enumerated); ok {
 		return x.Enumerated
@@ -922,6 +949,8 @@ func (m *Choice) GetEnumerated() Tree_Inner_Kind {
 	return Tree_Inner_KIND_UNSPECIFIED
 }
 
+// GetRatio returns Ratio if Kind holds it, else 0.
+//
 // Deprecated: the schema marks this field as deprecated.
 func (m *Choice) GetRatio() float64 {
 	if x, ok := m.GetKind().(*Choice_Ratio); ok {
@@ -930,6 +959,7 @@ func (m *Choice) GetRatio() float64 {
 	return 0
 }
 
+// GetFlag returns Flag if Kind holds it, else false.
 func (m *Choice) GetFlag() bool {
 	if x, ok := m.GetKind().(*Choice_Flag); ok {
 		return x.Flag
@@ -937,6 +967,7 @@ func (m *Choice) GetFlag() bool {
 	return false
 }
 
+// GetNothing returns Nothing if Kind holds it, else nil.
 func (m *Choice) GetNothing() *wkt.Empty {
 	if x, ok := m.GetKind().(*Choice_Nothing); ok {
 		return x.Nothing
@@ -944,6 +975,7 @@ func (m *Choice) GetNothing() *wkt.Empty {
 	return nil
 }
 
+// GetOther returns what the oneof holds, nil if that is nothing.
 func (m *Choice) GetOther() Choice_Other {
 	if m == nil {
 		return nil
@@ -951,6 +983,7 @@ func (m *Choice) GetOther() Choice_Other {
 	return m.Other
 }
 
+// GetOne returns One if Other holds it, else 0.
 func (m *Choice) GetOne() uint32 {
 	if x, ok := m.GetOther().(*Choice_One); ok {
 		return x.One
@@ -958,6 +991,7 @@ func (m *Choice) GetOne() uint32 {
 	return 0
 }
 
+// GetTwo returns Two if Other holds it, else 0.
 func (m *Choice) GetTwo() uint64 {
 	if x, ok := m.GetOther().(*Choice_Two); ok {
 		return x.Two
@@ -1331,6 +1365,7 @@ func (*WellKnown) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*WellKnown) Descriptor() ([]byte, []int) { return file_nested_nested_proto, []int{4} }
 
+// GetAt returns At, nil if m is nil.
 func (m *WellKnown) GetAt() *wkt.Timestamp {
 	if m != nil {
 		return m.At
@@ -1338,6 +1373,7 @@ func (m *WellKnown) GetAt() *wkt.Timestamp {
 	return nil
 }
 
+// GetSpan returns Span, nil if m is nil.
 func (m *WellKnown) GetSpan() *wkt.Duration {
 	if m != nil {
 		return m.Span
@@ -1345,6 +1381,7 @@ func (m *WellKnown) GetSpan() *wkt.Duration {
 	return nil
 }
 
+// GetAny returns Any, nil if m is nil.
 func (m *WellKnown) GetAny() *wkt.Any {
 	if m != nil {
 		return m.Any
@@ -1352,6 +1389,7 @@ func (m *WellKnown) GetAny() *wkt.Any {
 	return nil
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *WellKnown) GetData() *wkt.Struct {
 	if m != nil {
 		return m.Data
@@ -1359,6 +1397,7 @@ func (m *WellKnown) GetData() *wkt.Struct {
 	return nil
 }
 
+// GetValue returns Value, nil if m is nil.
 func (m *WellKnown) GetValue() *wkt.Value {
 	if m != nil {
 		return m.Value
@@ -1366,6 +1405,7 @@ func (m *WellKnown) GetValue() *wkt.Value {
 	return nil
 }
 
+// GetMask returns Mask, nil if m is nil.
 func (m *WellKnown) GetMask() *wkt.FieldMask {
 	if m != nil {
 		return m.Mask
@@ -1373,6 +1413,7 @@ func (m *WellKnown) GetMask() *wkt.FieldMask {
 	return nil
 }
 
+// GetText returns Text, nil if m is nil.
 func (m *WellKnown) GetText() *wkt.StringValue {
 	if m != nil {
 		return m.Text
@@ -1380,6 +1421,7 @@ func (m *WellKnown) GetText() *wkt.StringValue {
 	return nil
 }
 
+// GetNumbers returns Numbers, nil if m is nil.
 func (m *WellKnown) GetNumbers() []*wkt.Int64Value {
 	if m != nil {
 		return m.Numbers

@@ -29,6 +29,7 @@ func (*NoPackage) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NoPackage) Descriptor() ([]byte, []int) { return file_nopackage_nopackage_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *NoPackage) GetName() string {
 	if m != nil {
 		return m.Name
@@ -36,6 +37,7 @@ func (m *NoPackage) GetName() string {
 	return ""
 }
 
+// GetNext returns Next, nil if m is nil.
 func (m *NoPackage) GetNext() *NoPackage {
 	if m != nil {
 		return m.Next

@@ -88,6 +88,7 @@ func (*Singular) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Singular) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{0} }
 
+// GetADouble returns ADouble, 0 if m is nil.
 func (m *Singular) GetADouble() float64 {
 	if m != nil {
 		return m.ADouble
@@ -95,6 +96,7 @@ func (m *Singular) GetADouble() float64 {
 	return 0
 }
 
+// GetAFloat returns AFloat, 0 if m is nil.
 func (m *Singular) GetAFloat() float32 {
 	if m != nil {
 		return m.AFloat
@@ -102,6 +104,7 @@ func (m *Singular) GetAFloat() float32 {
 	return 0
 }
 
+// GetAnInt32 returns AnInt32, 0 if m is nil.
 func (m *Singular) GetAnInt32() int32 {
 	if m != nil {
 		return m.AnInt32
@@ -109,6 +112,7 @@ func (m *Singular) GetAnInt32() int32 {
 	return 0
 }
 
+// GetAnInt64 returns AnInt64, 0 if m is nil.
 func (m *Singular) GetAnInt64() int64 {
 	if m != nil {
 		return m.AnInt64
@@ -116,6 +120,7 @@ func (m *Singular) GetAnInt64() int64 {
 	return 0
 }
 
+// GetAUint32 returns AUint32, 0 if m is nil.
 func (m *Singular) GetAUint32() uint32 {
 	if m != nil {
 		return m.AUint32
@@ -123,6 +128,7 @@ func (m *Singular) GetAUint32() uint32 {
 	return 0
 }
 
+// GetAUint64 returns AUint64, 0 if m is nil.
 func (m *Singular) GetAUint64() uint64 {
 	if m != nil {
 		return m.AUint64
@@ -130,6 +136,7 @@ func (m *Singular) GetAUint64() uint64 {
 	return 0
 }
 
+// GetASint32 returns ASint32, 0 if m is nil.
 func (m *Singular) GetASint32() int32 {
 	if m != nil {
 		return m.ASint32
@@ -137,6 +144,7 @@ func (m *Singular) GetASint32() int32 {
 	return 0
 }
 
+// GetASint64 returns ASint64, 0 if m is nil.
 func (m *Singular) GetASint64() int64 {
 	if m != nil {
 		return m.ASint64
@@ -144,6 +152,7 @@ func (m *Singular) GetASint64() int64 {
 	return 0
 }
 
+// GetAFixed32 returns AFixed32, 0 if m is nil.
 func (m *Singular) GetAFixed32() uint32 {
 	if m != nil {
 		return m.AFixed32
@@ -151,6 +160,7 @@ func (m *Singular) GetAFixed32() uint32 {
 	return 0
 }
 
+// GetAFixed64 returns AFixed64, 0 if m is nil.
 func (m *Singular) GetAFixed64() uint64 {
 	if m != nil {
 		return m.AFixed64
@@ -158,6 +168,7 @@ func (m *Singular) GetAFixed64() uint64 {
 	return 0
 }
 
+// GetASfixed32 returns ASfixed32, 0 if m is nil.
 func (m *Singular) GetASfixed32() int32 {
 	if m != nil {
 		return m.ASfixed32
@@ -165,6 +176,7 @@ func (m *Singular) GetASfixed32() int32 {
 	return 0
 }
 
+// GetASfixed64 returns ASfixed64, 0 if m is nil.
 func (m *Singular) GetASfixed64() int64 {
 	if m != nil {
 		return m.ASfixed64
@@ -172,6 +184,7 @@ func (m *Singular) GetASfixed64() int64 {
 	return 0
 }
 
+// GetABool returns ABool, false if m is nil.
 func (m *Singular) GetABool() bool {
 	if m != nil {
 		return m.ABool
@@ -179,6 +192,7 @@ func (m *Singular) GetABool() bool {
 	return false
 }
 
+// GetAString returns AString, "" if m is nil.
 func (m *Singular) GetAString() string {
 	if m != nil {
 		return m.AString
@@ -186,6 +200,7 @@ func (m *Singular) GetAString() string {
 	return ""
 }
 
+// GetSomeBytes returns SomeBytes, nil if m is nil.
 func (m *Singular) GetSomeBytes() []byte {
 	if m != nil {
 		return m.SomeBytes
@@ -193,6 +208,7 @@ func (m *Singular) GetSomeBytes() []byte {
 	return nil
 }
 
+// GetColor returns Color, Color_COLOR_UNSPECIFIED if m is nil.
 func (m *Singular) GetColor() Color {
 	if m != nil {
 		return m.Color
@@ -449,6 +465,7 @@ func (*Optional) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Optional) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{1} }
 
+// GetADouble returns the value of ADouble, 0 if there is none.
 func (m *Optional) GetADouble() float64 {
 	if m != nil && m.ADouble != nil {
 		return *m.ADouble
@@ -456,6 +473,7 @@ func (m *Optional) GetADouble() float64 {
 	return 0
 }
 
+// GetAFloat returns the value of AFloat, 0 if there is none.
 func (m *Optional) GetAFloat() float32 {
 	if m != nil && m.AFloat != nil {
 		return *m.AFloat
@@ -463,6 +481,7 @@ func (m *Optional) GetAFloat() float32 {
 	return 0
 }
 
+// GetAnInt32 returns the value of AnInt32, 0 if there is none.
 func (m *Optional) GetAnInt32() int32 {
 	if m != nil && m.AnInt32 != nil {
 		return *m.AnInt32
@@ -470,6 +489,7 @@ func (m *Optional) GetAnInt32() int32 {
 	return 0
 }
 
+// GetAnInt64 returns the value of AnInt64, 0 if there is none.
 func (m *Optional) GetAnInt64() int64 {
 	if m != nil && m.AnInt64 != nil {
 		return *m.AnInt64
@@ -477,6 +497,7 @@ func (m *Optional) GetAnInt64() int64 {
 	return 0
 }
 
+// GetAUint32 returns the value of AUint32, 0 if there is none.
 func (m *Optional) GetAUint32() uint32 {
 	if m != nil && m.AUint32 != nil {
 		return *m.AUint32
@@ -484,6 +505,7 @@ func (m *Optional) GetAUint32() uint32 {
 	return 0
 }
 
+// GetAUint64 returns the value of AUint64, 0 if there is none.
 func (m *Optional) GetAUint64() uint64 {
 	if m != nil && m.AUint64 != nil {
 		return *m.AUint64
@@ -491,6 +513,7 @@ func (m *Optional) GetAUint64() uint64 {
 	return 0
 }
 
+// GetASint32 returns the value of ASint32, 0 if there is none.
 func (m *Optional) GetASint32() int32 {
 	if m != nil && m.ASint32 != nil {
 		return *m.ASint32
@@ -498,6 +521,7 @@ func (m *Optional) GetASint32() int32 {
 	return 0
 }
 
+// GetASint64 returns the value of ASint64, 0 if there is none.
 func (m *Optional) GetASint64() int64 {
 	if m != nil && m.ASint64 != nil {
 		return *m.ASint64
@@ -505,6 +529,7 @@ func (m *Optional) GetASint64() int64 {
 	return 0
 }
 
+// GetAFixed32 returns the value of AFixed32, 0 if there is none.
 func (m *Optional) GetAFixed32() uint32 {
 	if m != nil && m.AFixed32 != nil {
 		return *m.AFixed32
@@ -512,6 +537,7 @@ func (m *Optional) GetAFixed32() uint32 {
 	return 0
 }
 
+// GetAFixed64 returns the value of AFixed64, 0 if there is none.
 func (m *Optional) GetAFixed64() uint64 {
 	if m != nil && m.AFixed64 != nil {
 		return *m.AFixed64
@@ -519,6 +545,7 @@ func (m *Optional) GetAFixed64() uint64 {
 	return 0
 }
 
+// GetASfixed32 returns the value of ASfixed32, 0 if there is none.
 func (m *Optional) GetASfixed32() int32 {
 	if m != nil && m.ASfixed32 != nil {
 		return *m.ASfixed32
@@ -526,6 +553,7 @@ func (m *Optional) GetASfixed32() int32 {
 	return 0
 }
 
+// GetASfixed64 returns the value of ASfixed64, 0 if there is none.
 func (m *Optional) GetASfixed64() int64 {
 	if m != nil && m.ASfixed64 != nil {
 		return *m.ASfixed64
@@ -533,6 +561,7 @@ func (m *Optional) GetASfixed64() int64 {
 	return 0
 }
 
+// GetABool returns the value of ABool, false if there is none.
 func (m *Optional) GetABool() bool {
 	if m != nil && m.ABool != nil {
 		return *m.ABool
@@ -540,6 +569,7 @@ func (m *Optional) GetABool() bool {
 	return false
 }
 
+// GetAString returns the value of AString, "" if there is none.
 func (m *Optional) GetAString() string {
 	if m != nil && m.AString != nil {
 		return *m.AString
@@ -547,6 +577,7 @@ func (m *Optional) GetAString() string {
 	return ""
 }
 
+// GetSomeBytes returns SomeBytes, nil if m is nil.
 func (m *Optional) GetSomeBytes() []byte {
 	if m != nil {
 		return m.SomeBytes
@@ -554,6 +585,7 @@ func (m *Optional) GetSomeBytes() []byte {
 	return nil
 }
 
+// GetColor returns the value of Color, Color_COLOR_UNSPECIFIED if there is none.
 func (m *Optional) GetColor() Color {
 	if m != nil && m.Color != nil {
 		return *m.Color
@@ -835,6 +867,7 @@ func (*Repeated) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Repeated) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{2} }
 
+// GetDoubles returns Doubles, nil if m is nil.
 func (m *Repeated) GetDoubles() []float64 {
 	if m != nil {
 		return m.Doubles
@@ -842,6 +875,7 @@ func (m *Repeated) GetDoubles() []float64 {
 	return nil
 }
 
+// GetFloats returns Floats, nil if m is nil.
 func (m *Repeated) GetFloats() []float32 {
 	if m != nil {
 		return m.Floats
@@ -849,6 +883,7 @@ func (m *Repeated) GetFloats() []float32 {
 	return nil
 }
 
+// GetInt32S returns Int32S, nil if m is nil.
 func (m *Repeated) GetInt32S() []int32 {
 	if m != nil {
 		return m.Int32S
@@ -856,6 +891,7 @@ func (m *Repeated) GetInt32S() []int32 {
 	return nil
 }
 
+// GetInt64S returns Int64S, nil if m is nil.
 func (m *Repeated) GetInt64S() []int64 {
 	if m != nil {
 		return m.Int64S
@@ -863,6 +899,7 @@ func (m *Repeated) GetInt64S() []int64 {
 	return nil
 }
 
+// GetUint32S returns Uint32S, nil if m is nil.
 func (m *Repeated) GetUint32S() []uint32 {
 	if m != nil {
 		return m.Uint32S
@@ -870,6 +907,7 @@ func (m *Repeated) GetUint32S() []uint32 {
 	return nil
 }
 
+// GetUint64S returns Uint64S, nil if m is nil.
 func (m *Repeated) GetUint64S() []uint64 {
 	if m != nil {
 		return m.Uint64S
@@ -877,6 +915,7 @@ func (m *Repeated) GetUint64S() []uint64 {
 	return nil
 }
 
+// GetSint32S returns Sint32S, nil if m is nil.
 func (m *Repeated) GetSint32S() []int32 {
 	if m != nil {
 		return m.Sint32S
@@ -884,6 +923,7 @@ func (m *Repeated) GetSint32S() []int32 {
 	return nil
 }
 
+// GetSint64S returns Sint64S, nil if m is nil.
 func (m *Repeated) GetSint64S() []int64 {
 	if m != nil {
 		return m.Sint64S
@@ -891,6 +931,7 @@ func (m *Repeated) GetSint64S() []int64 {
 	return nil
 }
 
+// GetFixed32S returns Fixed32S, nil if m is nil.
 func (m *Repeated) GetFixed32S() []uint32 {
 	if m != nil {
 		return m.Fixed32S
@@ -898,6 +939,7 @@ func (m *Repeated) GetFixed32S() []uint32 {
 	return nil
 }
 
+// GetFixed64S returns Fixed64S, nil if m is nil.
 func (m *Repeated) GetFixed64S() []uint64 {
 	if m != nil {
 		return m.Fixed64S
@@ -905,6 +947,7 @@ func (m *Repeated) GetFixed64S() []uint64 {
 	return nil
 }
 
+// GetSfixed32S returns Sfixed32S, nil if m is nil.
 func (m *Repeated) GetSfixed32S() []int32 {
 	if m != nil {
 		return m.Sfixed32S
@@ -912,6 +955,7 @@ func (m *Repeated) GetSfixed32S() []int32 {
 	return nil
 }
 
+// GetSfixed64S returns Sfixed64S, nil if m is nil.
 func (m *Repeated) GetSfixed64S() []int64 {
 	if m != nil {
 		return m.Sfixed64S
@@ -919,6 +963,7 @@ func (m *Repeated) GetSfixed64S() []int64 {
 	return nil
 }
 
+// GetBools returns Bools, nil if m is nil.
 func (m *Repeated) GetBools() []bool {
 	if m != nil {
 		return m.Bools
@@ -926,6 +971,7 @@ func (m *Repeated) GetBools() []bool {
 	return nil
 }
 
+// GetStrings returns Strings, nil if m is nil.
 func (m *Repeated) GetStrings() []string {
 	if m != nil {
 		return m.Strings
@@ -933,6 +979,7 @@ func (m *Repeated) GetStrings() []string {
 	return nil
 }
 
+// GetBlobs returns Blobs, nil if m is nil.
 func (m *Repeated) GetBlobs() [][]byte {
 	if m != nil {
 		return m.Blobs
@@ -940,6 +987,7 @@ func (m *Repeated) GetBlobs() [][]byte {
 	return nil
 }
 
+// GetColors returns Colors, nil if m is nil.
 func (m *Repeated) GetColors() []Color {
 	if m != nil {
 		return m.Colors
@@ -947,6 +995,7 @@ func (m *Repeated) GetColors() []Color {
 	return nil
 }
 
+// GetUnpacked returns Unpacked, nil if m is nil.
 func (m *Repeated) GetUnpacked() []int32 {
 	if m != nil {
 		return m.Unpacked
@@ -954,6 +1003,7 @@ func (m *Repeated) GetUnpacked() []int32 {
 	return nil
 }
 
+// GetUnpackedFixed returns UnpackedFixed, nil if m is nil.
 func (m *Repeated) GetUnpackedFixed() []uint64 {
 	if m != nil {
 		return m.UnpackedFixed
@@ -1271,6 +1321,7 @@ func (*Strings) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Strings) Descriptor() ([]byte, []int) { return file_scalars_scalars_proto, []int{3} }
 
+// GetOne returns One, 0 if m is nil.
 func (m *Strings) GetOne() int64 {
 	if m != nil {
 		return m.One
@@ -1278,6 +1329,7 @@ func (m *Strings) GetOne() int64 {
 	return 0
 }
 
+// GetMany returns Many, nil if m is nil.
 func (m *Strings) GetMany() []uint64 {
 	if m != nil {
 		return m.Many
@@ -1285,6 +1337,7 @@ func (m *Strings) GetMany() []uint64 {
 	return nil
 }
 
+// GetNumber returns Number, 0 if m is nil.
 func (m *Strings) GetNumber() uint64 {
 	if m != nil {
 		return m.Number

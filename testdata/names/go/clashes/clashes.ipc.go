@@ -91,6 +91,7 @@ func (*Type) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Type) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{0} }
 
+// GetReset_ returns Reset_, "" if m is nil.
 func (m *Type) GetReset_() string {
 	if m != nil {
 		return m.Reset_
@@ -98,6 +99,7 @@ func (m *Type) GetReset_() string {
 	return ""
 }
 
+// GetString_ returns String_, "" if m is nil.
 func (m *Type) GetString_() string {
 	if m != nil {
 		return m.String_
@@ -105,6 +107,7 @@ func (m *Type) GetString_() string {
 	return ""
 }
 
+// GetSize_ returns Size_, "" if m is nil.
 func (m *Type) GetSize_() string {
 	if m != nil {
 		return m.Size_
@@ -112,6 +115,7 @@ func (m *Type) GetSize_() string {
 	return ""
 }
 
+// GetFunc returns Func, "" if m is nil.
 func (m *Type) GetFunc() string {
 	if m != nil {
 		return m.Func
@@ -119,6 +123,7 @@ func (m *Type) GetFunc() string {
 	return ""
 }
 
+// GetRange returns Range, "" if m is nil.
 func (m *Type) GetRange() string {
 	if m != nil {
 		return m.Range
@@ -126,6 +131,7 @@ func (m *Type) GetRange() string {
 	return ""
 }
 
+// GetClone_ returns Clone_, "" if m is nil.
 func (m *Type) GetClone_() string {
 	if m != nil {
 		return m.Clone_
@@ -133,6 +139,7 @@ func (m *Type) GetClone_() string {
 	return ""
 }
 
+// GetEqual_ returns Equal_, "" if m is nil.
 func (m *Type) GetEqual_() string {
 	if m != nil {
 		return m.Equal_
@@ -140,6 +147,7 @@ func (m *Type) GetEqual_() string {
 	return ""
 }
 
+// GetUnmarshal_ returns Unmarshal_, "" if m is nil.
 func (m *Type) GetUnmarshal_() string {
 	if m != nil {
 		return m.Unmarshal_
@@ -147,6 +155,7 @@ func (m *Type) GetUnmarshal_() string {
 	return ""
 }
 
+// GetMarshalAppend_ returns MarshalAppend_, "" if m is nil.
 func (m *Type) GetMarshalAppend_() string {
 	if m != nil {
 		return m.MarshalAppend_
@@ -154,6 +163,7 @@ func (m *Type) GetMarshalAppend_() string {
 	return ""
 }
 
+// GetDescriptor_ returns Descriptor_, "" if m is nil.
 func (m *Type) GetDescriptor_() string {
 	if m != nil {
 		return m.Descriptor_
@@ -161,6 +171,7 @@ func (m *Type) GetDescriptor_() string {
 	return ""
 }
 
+// GetUnknownFields returns UnknownFields, "" if m is nil.
 func (m *Type) GetUnknownFields() string {
 	if m != nil {
 		return m.UnknownFields
@@ -168,6 +179,7 @@ func (m *Type) GetUnknownFields() string {
 	return ""
 }
 
+// GetGetName returns GetName, "" if m is nil.
 func (m *Type) GetGetName() string {
 	if m != nil {
 		return m.GetName
@@ -175,6 +187,7 @@ func (m *Type) GetGetName() string {
 	return ""
 }
 
+// GetName_ returns Name_, "" if m is nil.
 func (m *Type) GetName_() string {
 	if m != nil {
 		return m.Name_
@@ -182,6 +195,7 @@ func (m *Type) GetName_() string {
 	return ""
 }
 
+// GetProtoMessage_ returns ProtoMessage_, "" if m is nil.
 func (m *Type) GetProtoMessage_() string {
 	if m != nil {
 		return m.ProtoMessage_
@@ -189,6 +203,7 @@ func (m *Type) GetProtoMessage_() string {
 	return ""
 }
 
+// GetXLeading returns XLeading, 0 if m is nil.
 func (m *Type) GetXLeading() int32 {
 	if m != nil {
 		return m.XLeading
@@ -196,6 +211,7 @@ func (m *Type) GetXLeading() int32 {
 	return 0
 }
 
+// GetTrailing_ returns Trailing_, 0 if m is nil.
 func (m *Type) GetTrailing_() int32 {
 	if m != nil {
 		return m.Trailing_
@@ -203,6 +219,7 @@ func (m *Type) GetTrailing_() int32 {
 	return 0
 }
 
+// GetDouble_Under returns Double_Under, 0 if m is nil.
 func (m *Type) GetDouble_Under() int32 {
 	if m != nil {
 		return m.Double_Under
@@ -210,6 +227,7 @@ func (m *Type) GetDouble_Under() int32 {
 	return 0
 }
 
+// GetDigits1_2X returns Digits1_2X, 0 if m is nil.
 func (m *Type) GetDigits1_2X() int32 {
 	if m != nil {
 		return m.Digits1_2X
@@ -217,6 +235,7 @@ func (m *Type) GetDigits1_2X() int32 {
 	return 0
 }
 
+// GetHTTPServer returns HTTPServer, 0 if m is nil.
 func (m *Type) GetHTTPServer() int32 {
 	if m != nil {
 		return m.HTTPServer
@@ -224,6 +243,7 @@ func (m *Type) GetHTTPServer() int32 {
 	return 0
 }
 
+// GetMixedCase returns MixedCase, 0 if m is nil.
 func (m *Type) GetMixedCase() int32 {
 	if m != nil {
 		return m.MixedCase
@@ -231,6 +251,7 @@ func (m *Type) GetMixedCase() int32 {
 	return 0
 }
 
+// GetLen returns Len, 0 if m is nil.
 func (m *Type) GetLen() int32 {
 	if m != nil {
 		return m.Len
@@ -238,6 +259,7 @@ func (m *Type) GetLen() int32 {
 	return 0
 }
 
+// GetError returns Error, 0 if m is nil.
 func (m *Type) GetError() int32 {
 	if m != nil {
 		return m.Error
@@ -245,6 +267,7 @@ func (m *Type) GetError() int32 {
 	return 0
 }
 
+// GetB returns B, false if m is nil.
 func (m *Type) GetB() bool {
 	if m != nil {
 		return m.B
@@ -252,6 +275,7 @@ func (m *Type) GetB() bool {
 	return false
 }
 
+// GetX returns X, nil if m is nil.
 func (m *Type) GetX() []byte {
 	if m != nil {
 		return m.X
@@ -259,6 +283,7 @@ func (m *Type) GetX() []byte {
 	return nil
 }
 
+// GetNil returns Nil, nil if m is nil.
 func (m *Type) GetNil() []string {
 	if m != nil {
 		return m.Nil
@@ -266,6 +291,7 @@ func (m *Type) GetNil() []string {
 	return nil
 }
 
+// GetPos returns the value of Pos, "" if there is none.
 func (m *Type) GetPos() string {
 	if m != nil && m.Pos != nil {
 		return *m.Pos
@@ -608,6 +634,7 @@ func (*Same) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Same) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{1} }
 
+// GetFooBar returns FooBar, "" if m is nil.
 func (m *Same) GetFooBar() string {
 	if m != nil {
 		return m.FooBar
@@ -615,6 +642,7 @@ func (m *Same) GetFooBar() string {
 	return ""
 }
 
+// GetFooBar_ returns FooBar_, "" if m is nil.
 func (m *Same) GetFooBar_() string {
 	if m != nil {
 		return m.FooBar_
@@ -622,6 +650,7 @@ func (m *Same) GetFooBar_() string {
 	return ""
 }
 
+// GetGetFooBar__ returns GetFooBar__, "" if m is nil.
 func (m *Same) GetGetFooBar__() string {
 	if m != nil {
 		return m.GetFooBar__
@@ -738,6 +767,7 @@ func (*Func) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Func) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{2} }
 
+// GetType returns Type, nil if m is nil.
 func (m *Func) GetType() *Type {
 	if m != nil {
 		return m.Type
@@ -842,6 +872,7 @@ func (*Error) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Error) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{3} }
 
+// GetError returns Error, "" if m is nil.
 func (m *Error) GetError() string {
 	if m != nil {
 		return m.Error
@@ -940,6 +971,7 @@ func (*Any) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Any) Descriptor() ([]byte, []int) { return file_clashes_clashes_proto, []int{4} }
 
+// GetError returns Error, nil if m is nil.
 func (m *Any) GetError() *Error {
 	if m != nil {
 		return m.Error
@@ -1053,6 +1085,7 @@ func (*Outer) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Outer) GetInner() *Outer_Inner {
 	if m != nil {
 		return m.Inner
@@ -1060,6 +1093,7 @@ func (m *Outer) GetInner() *Outer_Inner {
 	return nil
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Outer) GetKind() Outer_Kind {
 	if m == nil {
 		return nil
@@ -1067,6 +1101,7 @@ func (m *Outer) GetKind() Outer_Kind {
 	return m.Kind
 }
 
+// GetKindText returns KindText if Kind holds it, else "".
 func (m *Outer) GetKindText() string {
 	if x, ok := m.GetKind().(*Outer_KindText); ok {
 		return x.KindText
@@ -1074,6 +1109,7 @@ func (m *Outer) GetKindText() string {
 	return ""
 }
 
+// GetKindly returns Kindly if Kind holds it, else nil.
 func (m *Outer) GetKindly() *Outer_Kindly {
 	if x, ok := m.GetKind().(*Outer_Kindly_); ok {
 		return x.Kindly

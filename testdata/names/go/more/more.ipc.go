@@ -104,6 +104,7 @@ func (*Foo) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetBar returns what the oneof holds, nil if that is nothing.
 func (m *Foo) GetBar() Foo_Bar_ {
 	if m == nil {
 		return nil
@@ -111,6 +112,7 @@ func (m *Foo) GetBar() Foo_Bar_ {
 	return m.Bar
 }
 
+// GetA returns A if Bar holds it, else "".
 func (m *Foo) GetA() string {
 	if x, ok := m.GetBar().(*Foo_A); ok {
 		return x.A
@@ -118,6 +120,7 @@ func (m *Foo) GetA() string {
 	return ""
 }
 
+// GetB returns B if Bar holds it, else 0.
 func (m *Foo) GetB() int32 {
 	if x, ok := m.GetBar().(*Foo_B); ok {
 		return x.B
@@ -125,6 +128,7 @@ func (m *Foo) GetB() int32 {
 	return 0
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Foo) GetKind() Foo_Kind {
 	if m == nil {
 		return nil
@@ -132,6 +136,7 @@ func (m *Foo) GetKind() Foo_Kind {
 	return m.Kind
 }
 
+// GetC returns C if Kind holds it, else nil.
 func (m *Foo) GetC() *Foo_ {
 	if x, ok := m.GetKind().(*Foo_C); ok {
 		return x.C
@@ -139,6 +144,7 @@ func (m *Foo) GetC() *Foo_ {
 	return nil
 }
 
+// GetBar_ returns Bar_, nil if m is nil.
 func (m *Foo) GetBar_() *Foo_Bar {
 	if m != nil {
 		return m.Bar_
@@ -146,6 +152,7 @@ func (m *Foo) GetBar_() *Foo_Bar {
 	return nil
 }
 
+// GetXLead returns XLead, "" if m is nil.
 func (m *Foo) GetXLead() string {
 	if m != nil {
 		return m.XLead
@@ -153,6 +160,7 @@ func (m *Foo) GetXLead() string {
 	return ""
 }
 
+// GetTrail_ returns Trail_, "" if m is nil.
 func (m *Foo) GetTrail_() string {
 	if m != nil {
 		return m.Trail_
@@ -160,6 +168,7 @@ func (m *Foo) GetTrail_() string {
 	return ""
 }
 
+// GetXA_B returns XA_B, "" if m is nil.
 func (m *Foo) GetXA_B() string {
 	if m != nil {
 		return m.XA_B
@@ -167,6 +176,7 @@ func (m *Foo) GetXA_B() string {
 	return ""
 }
 
+// GetA1B returns A1B, "" if m is nil.
 func (m *Foo) GetA1B() string {
 	if m != nil {
 		return m.A1B
@@ -174,6 +184,7 @@ func (m *Foo) GetA1B() string {
 	return ""
 }
 
+// GetURL returns URL, "" if m is nil.
 func (m *Foo) GetURL() string {
 	if m != nil {
 		return m.URL
@@ -181,6 +192,7 @@ func (m *Foo) GetURL() string {
 	return ""
 }
 
+// GetURL2X returns URL2X, "" if m is nil.
 func (m *Foo) GetURL2X() string {
 	if m != nil {
 		return m.URL2X
@@ -188,6 +200,7 @@ func (m *Foo) GetURL2X() string {
 	return ""
 }
 
+// GetXYZ returns XYZ, "" if m is nil.
 func (m *Foo) GetXYZ() string {
 	if m != nil {
 		return m.XYZ
@@ -195,6 +208,7 @@ func (m *Foo) GetXYZ() string {
 	return ""
 }
 
+// GetX_Y returns X_Y, "" if m is nil.
 func (m *Foo) GetX_Y() string {
 	if m != nil {
 		return m.X_Y
@@ -586,6 +600,7 @@ func (*Foo_) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Foo_) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{1} }
 
+// GetFoo_ returns Foo_, "" if m is nil.
 func (m *Foo_) GetFoo_() string {
 	if m != nil {
 		return m.Foo_
@@ -593,6 +608,7 @@ func (m *Foo_) GetFoo_() string {
 	return ""
 }
 
+// GetFoo returns Foo, nil if m is nil.
 func (m *Foo_) GetFoo() *Foo {
 	if m != nil {
 		return m.Foo
@@ -708,6 +724,7 @@ func (*Lower) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Lower) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{2} }
 
+// GetLower returns Lower, "" if m is nil.
 func (m *Lower) GetLower() string {
 	if m != nil {
 		return m.Lower
@@ -715,6 +732,7 @@ func (m *Lower) GetLower() string {
 	return ""
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Lower) GetInner() *Lower {
 	if m != nil {
 		return m.Inner
@@ -722,6 +740,7 @@ func (m *Lower) GetInner() *Lower {
 	return nil
 }
 
+// GetTwo returns Two, nil if m is nil.
 func (m *Lower) GetTwo() *LowerLower2 {
 	if m != nil {
 		return m.Two
@@ -850,6 +869,7 @@ func (*LowerLower2) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*LowerLower2) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{2, 0} }
 
+// GetX returns X, nil if m is nil.
 func (m *LowerLower2) GetX() *Lower {
 	if m != nil {
 		return m.X
@@ -969,6 +989,7 @@ func (*M) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*M) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{3} }
 
+// GetM returns M, nil if m is nil.
 func (m *M) GetM() *M {
 	if m != nil {
 		return m.M
@@ -976,6 +997,7 @@ func (m *M) GetM() *M {
 	return nil
 }
 
+// GetB returns B, "" if m is nil.
 func (m *M) GetB() string {
 	if m != nil {
 		return m.B
@@ -983,6 +1005,7 @@ func (m *M) GetB() string {
 	return ""
 }
 
+// GetE returns E, "" if m is nil.
 func (m *M) GetE() string {
 	if m != nil {
 		return m.E
@@ -990,6 +1013,7 @@ func (m *M) GetE() string {
 	return ""
 }
 
+// GetD returns D, "" if m is nil.
 func (m *M) GetD() string {
 	if m != nil {
 		return m.D
@@ -997,6 +1021,7 @@ func (m *M) GetD() string {
 	return ""
 }
 
+// GetN returns N, "" if m is nil.
 func (m *M) GetN() string {
 	if m != nil {
 		return m.N
@@ -1004,6 +1029,7 @@ func (m *M) GetN() string {
 	return ""
 }
 
+// GetOk returns Ok, "" if m is nil.
 func (m *M) GetOk() string {
 	if m != nil {
 		return m.Ok
@@ -1011,6 +1037,7 @@ func (m *M) GetOk() string {
 	return ""
 }
 
+// GetX returns X, "" if m is nil.
 func (m *M) GetX() string {
 	if m != nil {
 		return m.X
@@ -1018,6 +1045,7 @@ func (m *M) GetX() string {
 	return ""
 }
 
+// GetV returns V, "" if m is nil.
 func (m *M) GetV() string {
 	if m != nil {
 		return m.V
@@ -1025,6 +1053,7 @@ func (m *M) GetV() string {
 	return ""
 }
 
+// GetK returns K, "" if m is nil.
 func (m *M) GetK() string {
 	if m != nil {
 		return m.K
@@ -1032,6 +1061,7 @@ func (m *M) GetK() string {
 	return ""
 }
 
+// GetPos returns Pos, "" if m is nil.
 func (m *M) GetPos() string {
 	if m != nil {
 		return m.Pos
@@ -1039,6 +1069,7 @@ func (m *M) GetPos() string {
 	return ""
 }
 
+// GetEnd returns End, "" if m is nil.
 func (m *M) GetEnd() string {
 	if m != nil {
 		return m.End
@@ -1046,6 +1077,7 @@ func (m *M) GetEnd() string {
 	return ""
 }
 
+// GetErr returns Err, "" if m is nil.
 func (m *M) GetErr() string {
 	if m != nil {
 		return m.Err
@@ -1053,6 +1085,7 @@ func (m *M) GetErr() string {
 	return ""
 }
 
+// GetTag returns Tag, "" if m is nil.
 func (m *M) GetTag() string {
 	if m != nil {
 		return m.Tag
@@ -1060,6 +1093,7 @@ func (m *M) GetTag() string {
 	return ""
 }
 
+// GetStart returns Start, "" if m is nil.
 func (m *M) GetStart() string {
 	if m != nil {
 		return m.Start
@@ -1067,6 +1101,7 @@ func (m *M) GetStart() string {
 	return ""
 }
 
+// GetC returns C, "" if m is nil.
 func (m *M) GetC() string {
 	if m != nil {
 		return m.C
@@ -1074,6 +1109,7 @@ func (m *M) GetC() string {
 	return ""
 }
 
+// GetI returns I, "" if m is nil.
 func (m *M) GetI() string {
 	if m != nil {
 		return m.I
@@ -1313,6 +1349,7 @@ func (*Codec) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Codec) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{4} }
 
+// GetCodec returns Codec, "" if m is nil.
 func (m *Codec) GetCodec() string {
 	if m != nil {
 		return m.Codec
@@ -1411,6 +1448,7 @@ func (*Ipc) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Ipc) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{5} }
 
+// GetIpc returns Ipc, nil if m is nil.
 func (m *Ipc) GetIpc() *Ipc {
 	if m != nil {
 		return m.Ipc
@@ -1515,6 +1553,7 @@ func (*Bytes) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Bytes) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{6} }
 
+// GetB returns B, nil if m is nil.
 func (m *Bytes) GetB() []byte {
 	if m != nil {
 		return m.B
@@ -1614,6 +1653,7 @@ func (*Maps) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Maps) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{7} }
 
+// GetMaps returns Maps, nil if m is nil.
 func (m *Maps) GetMaps() map[string]*Maps {
 	if m != nil {
 		return m.Maps
@@ -1713,6 +1753,7 @@ func (*Slices) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Slices) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{8} }
 
+// GetSlices returns Slices, nil if m is nil.
 func (m *Slices) GetSlices() []*Slices {
 	if m != nil {
 		return m.Slices
@@ -1819,6 +1860,7 @@ func (*Math) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Math) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{9} }
 
+// GetMath returns Math, 0 if m is nil.
 func (m *Math) GetMath() float64 {
 	if m != nil {
 		return m.Math
@@ -1826,6 +1868,7 @@ func (m *Math) GetMath() float64 {
 	return 0
 }
 
+// GetF returns F, 0 if m is nil.
 func (m *Math) GetF() float32 {
 	if m != nil {
 		return m.F
@@ -1933,6 +1976,7 @@ func (*Strconv) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Strconv) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{10} }
 
+// GetE returns E, E_string if m is nil.
 func (m *Strconv) GetE() E {
 	if m != nil {
 		return m.E
@@ -2032,6 +2076,7 @@ func (*Context) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Context) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{11} }
 
+// GetA returns A, "" if m is nil.
 func (m *Context) GetA() string {
 	if m != nil {
 		return m.A
@@ -2130,6 +2175,7 @@ func (*Time) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Time) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{12} }
 
+// GetT returns T, "" if m is nil.
 func (m *Time) GetT() string {
 	if m != nil {
 		return m.T
@@ -2228,6 +2274,7 @@ func (*Iter) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Iter) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{13} }
 
+// GetT returns T, "" if m is nil.
 func (m *Iter) GetT() string {
 	if m != nil {
 		return m.T
@@ -2326,6 +2373,7 @@ func (*Init) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Init) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{14} }
 
+// GetInit returns Init, "" if m is nil.
 func (m *Init) GetInit() string {
 	if m != nil {
 		return m.Init
@@ -2424,6 +2472,7 @@ func (*Main) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Main) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{15} }
 
+// GetMain returns Main, "" if m is nil.
 func (m *Main) GetMain() string {
 	if m != nil {
 		return m.Main
@@ -2547,6 +2596,7 @@ func (*Getters) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Getters) GetName() string {
 	if m != nil {
 		return m.Name
@@ -2554,6 +2604,7 @@ func (m *Getters) GetName() string {
 	return ""
 }
 
+// GetGetName_ returns GetName_, "" if m is nil.
 func (m *Getters) GetGetName_() string {
 	if m != nil {
 		return m.GetName_
@@ -2561,6 +2612,7 @@ func (m *Getters) GetGetName_() string {
 	return ""
 }
 
+// GetGetGetName returns GetGetName, "" if m is nil.
 func (m *Getters) GetGetGetName() string {
 	if m != nil {
 		return m.GetGetName
@@ -2568,6 +2620,7 @@ func (m *Getters) GetGetGetName() string {
 	return ""
 }
 
+// GetReset_ returns Reset_, "" if m is nil.
 func (m *Getters) GetReset_() string {
 	if m != nil {
 		return m.Reset_
@@ -2575,6 +2628,7 @@ func (m *Getters) GetReset_() string {
 	return ""
 }
 
+// GetString_ returns String_, "" if m is nil.
 func (m *Getters) GetString_() string {
 	if m != nil {
 		return m.String_
@@ -2582,6 +2636,7 @@ func (m *Getters) GetString_() string {
 	return ""
 }
 
+// GetProtoMessage_ returns ProtoMessage_, "" if m is nil.
 func (m *Getters) GetProtoMessage_() string {
 	if m != nil {
 		return m.ProtoMessage_
@@ -2589,6 +2644,7 @@ func (m *Getters) GetProtoMessage_() string {
 	return ""
 }
 
+// GetDescriptor_ returns Descriptor_, "" if m is nil.
 func (m *Getters) GetDescriptor_() string {
 	if m != nil {
 		return m.Descriptor_
@@ -2596,6 +2652,7 @@ func (m *Getters) GetDescriptor_() string {
 	return ""
 }
 
+// GetSizeFields returns SizeFields, "" if m is nil.
 func (m *Getters) GetSizeFields() string {
 	if m != nil {
 		return m.SizeFields
@@ -2603,6 +2660,7 @@ func (m *Getters) GetSizeFields() string {
 	return ""
 }
 
+// GetAppendFields_ returns AppendFields_, "" if m is nil.
 func (m *Getters) GetAppendFields_() string {
 	if m != nil {
 		return m.AppendFields_
@@ -2610,6 +2668,7 @@ func (m *Getters) GetAppendFields_() string {
 	return ""
 }
 
+// GetDecodeFields_ returns DecodeFields_, "" if m is nil.
 func (m *Getters) GetDecodeFields_() string {
 	if m != nil {
 		return m.DecodeFields_
@@ -2617,6 +2676,7 @@ func (m *Getters) GetDecodeFields_() string {
 	return ""
 }
 
+// GetHasRequired_ returns HasRequired_, "" if m is nil.
 func (m *Getters) GetHasRequired_() string {
 	if m != nil {
 		return m.HasRequired_
@@ -2624,6 +2684,7 @@ func (m *Getters) GetHasRequired_() string {
 	return ""
 }
 
+// GetExtensionFields_ returns ExtensionFields_, "" if m is nil.
 func (m *Getters) GetExtensionFields_() string {
 	if m != nil {
 		return m.ExtensionFields_
@@ -2631,6 +2692,7 @@ func (m *Getters) GetExtensionFields_() string {
 	return ""
 }
 
+// GetXXX_OneofWrappers_ returns XXX_OneofWrappers_, "" if m is nil.
 func (m *Getters) GetXXX_OneofWrappers_() string {
 	if m != nil {
 		return m.XXX_OneofWrappers_
@@ -2638,6 +2700,7 @@ func (m *Getters) GetXXX_OneofWrappers_() string {
 	return ""
 }
 
+// GetUnknownFields returns UnknownFields, "" if m is nil.
 func (m *Getters) GetUnknownFields() string {
 	if m != nil {
 		return m.UnknownFields
@@ -2645,6 +2708,7 @@ func (m *Getters) GetUnknownFields() string {
 	return ""
 }
 
+// GetUnknownFields2 returns UnknownFields2, "" if m is nil.
 func (m *Getters) GetUnknownFields2() string {
 	if m != nil {
 		return m.UnknownFields2
@@ -2652,6 +2716,7 @@ func (m *Getters) GetUnknownFields2() string {
 	return ""
 }
 
+// GetEqual_ returns what the oneof holds, nil if that is nothing.
 func (m *Getters) GetEqual_() Getters_Equal_ {
 	if m == nil {
 		return nil
@@ -2659,6 +2724,7 @@ func (m *Getters) GetEqual_() Getters_Equal_ {
 	return m.Equal_
 }
 
+// GetEq returns Eq if Equal_ holds it, else "".
 func (m *Getters) GetEq() string {
 	if x, ok := m.GetEqual_().(*Getters_Eq); ok {
 		return x.Eq
@@ -2666,6 +2732,7 @@ func (m *Getters) GetEq() string {
 	return ""
 }
 
+// GetEqualEqual returns what the oneof holds, nil if that is nothing.
 func (m *Getters) GetEqualEqual() Getters_EqualEqual {
 	if m == nil {
 		return nil
@@ -2673,6 +2740,7 @@ func (m *Getters) GetEqualEqual() Getters_EqualEqual {
 	return m.EqualEqual
 }
 
+// GetEe returns Ee if EqualEqual holds it, else "".
 func (m *Getters) GetEe() string {
 	if x, ok := m.GetEqualEqual().(*Getters_Ee); ok {
 		return x.Ee
@@ -2680,6 +2748,7 @@ func (m *Getters) GetEe() string {
 	return ""
 }
 
+// GetError returns Error, "" if m is nil.
 func (m *Getters) GetError() string {
 	if m != nil {
 		return m.Error
@@ -2987,6 +3056,7 @@ func (*NewNames) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NewNames) Descriptor() ([]byte, []int) { return file_more_more_proto, []int{17} }
 
+// GetA returns A, "" if m is nil.
 func (m *NewNames) GetA() string {
 	if m != nil {
 		return m.A

@@ -73,6 +73,7 @@ func (*Fixed) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Fixed) GetKind() Fixed_Kind {
 	if m == nil {
 		return nil
@@ -80,6 +81,7 @@ func (m *Fixed) GetKind() Fixed_Kind {
 	return m.Kind
 }
 
+// GetYes returns Yes if Kind holds it, else false.
 func (m *Fixed) GetYes() bool {
 	if x, ok := m.GetKind().(*Fixed_Yes); ok {
 		return x.Yes
@@ -87,6 +89,7 @@ func (m *Fixed) GetYes() bool {
 	return false
 }
 
+// GetSmall returns Small if Kind holds it, else 0.
 func (m *Fixed) GetSmall() uint32 {
 	if x, ok := m.GetKind().(*Fixed_Small); ok {
 		return x.Small
@@ -94,6 +97,7 @@ func (m *Fixed) GetSmall() uint32 {
 	return 0
 }
 
+// GetLarge returns Large if Kind holds it, else 0.
 func (m *Fixed) GetLarge() float64 {
 	if x, ok := m.GetKind().(*Fixed_Large); ok {
 		return x.Large
@@ -274,6 +278,7 @@ func (*Single) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetOnly returns what the oneof holds, nil if that is nothing.
 func (m *Single) GetOnly() Single_Only {
 	if m == nil {
 		return nil
@@ -281,6 +286,7 @@ func (m *Single) GetOnly() Single_Only {
 	return m.Only
 }
 
+// GetYes returns Yes if Only holds it, else false.
 func (m *Single) GetYes() bool {
 	if x, ok := m.GetOnly().(*Single_Yes); ok {
 		return x.Yes
@@ -288,6 +294,7 @@ func (m *Single) GetYes() bool {
 	return false
 }
 
+// GetText returns what the oneof holds, nil if that is nothing.
 func (m *Single) GetText() Single_Text {
 	if m == nil {
 		return nil
@@ -295,6 +302,7 @@ func (m *Single) GetText() Single_Text {
 	return m.Text
 }
 
+// GetName returns Name if Text holds it, else "".
 func (m *Single) GetName() string {
 	if x, ok := m.GetText().(*Single_Name); ok {
 		return x.Name
@@ -475,6 +483,7 @@ func (*Split) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Split) GetKind() Split_Kind {
 	if m == nil {
 		return nil
@@ -482,6 +491,7 @@ func (m *Split) GetKind() Split_Kind {
 	return m.Kind
 }
 
+// GetYes returns Yes if Kind holds it, else false.
 func (m *Split) GetYes() bool {
 	if x, ok := m.GetKind().(*Split_Yes); ok {
 		return x.Yes
@@ -489,6 +499,7 @@ func (m *Split) GetYes() bool {
 	return false
 }
 
+// GetName returns Name if Kind holds it, else "".
 func (m *Split) GetName() string {
 	if x, ok := m.GetKind().(*Split_Name); ok {
 		return x.Name
@@ -496,6 +507,7 @@ func (m *Split) GetName() string {
 	return ""
 }
 
+// GetNumber returns Number if Kind holds it, else 0.
 func (m *Split) GetNumber() int64 {
 	if x, ok := m.GetKind().(*Split_Number); ok {
 		return x.Number
@@ -503,6 +515,7 @@ func (m *Split) GetNumber() int64 {
 	return 0
 }
 
+// GetFixed returns Fixed if Kind holds it, else nil.
 func (m *Split) GetFixed() *Fixed {
 	if x, ok := m.GetKind().(*Split_Fixed); ok {
 		return x.Fixed
@@ -510,6 +523,7 @@ func (m *Split) GetFixed() *Fixed {
 	return nil
 }
 
+// GetBetween returns the value of Between, 0 if there is none.
 func (m *Split) GetBetween() int32 {
 	if m != nil && m.Between != nil {
 		return *m.Between
@@ -517,6 +531,7 @@ func (m *Split) GetBetween() int32 {
 	return 0
 }
 
+// GetNeeded returns the value of Needed, "" if there is none.
 func (m *Split) GetNeeded() string {
 	if m != nil && m.Needed != nil {
 		return *m.Needed
@@ -524,6 +539,7 @@ func (m *Split) GetNeeded() string {
 	return ""
 }
 
+// GetOther returns what the oneof holds, nil if that is nothing.
 func (m *Split) GetOther() Split_Other {
 	if m == nil {
 		return nil
@@ -531,6 +547,7 @@ func (m *Split) GetOther() Split_Other {
 	return m.Other
 }
 
+// GetData returns Data if Other holds it, else nil.
 func (m *Split) GetData() []byte {
 	if x, ok := m.GetOther().(*Split_Data); ok {
 		return x.Data
@@ -538,6 +555,7 @@ func (m *Split) GetData() []byte {
 	return nil
 }
 
+// GetGroup returns Group if Other holds it, else nil.
 func (m *Split) GetGroup() *Split_Group {
 	if x, ok := m.GetOther().(*Split_Group_); ok {
 		return x.Group
@@ -545,6 +563,7 @@ func (m *Split) GetGroup() *Split_Group {
 	return nil
 }
 
+// GetColor returns Color if Other holds it, else its default.
 func (m *Split) GetColor() Color {
 	if x, ok := m.GetOther().(*Split_Color); ok {
 		return x.Color
@@ -880,6 +899,7 @@ func (*Split_Group) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Split_Group) Descriptor() ([]byte, []int) { return file_choice_choice_proto, []int{2, 0} }
 
+// GetX returns the value of X, 0 if there is none.
 func (m *Split_Group) GetX() int32 {
 	if m != nil && m.X != nil {
 		return *m.X

@@ -112,6 +112,7 @@ func (*Base) Descriptor() ([]byte, []int) { return file_extended_extended_proto,
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *Base) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetX returns the value of X, 0 if there is none.
 func (m *Base) GetX() int32 {
 	if m != nil && m.X != nil {
 		return *m.X
@@ -294,6 +295,7 @@ func (*Single) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Single) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{2} }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *Single) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -394,6 +396,7 @@ func (*Many) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Many) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{3} }
 
+// GetA returns the value of A, 0 if there is none.
 func (m *Many) GetA() int32 {
 	if m != nil && m.A != nil {
 		return *m.A
@@ -673,6 +676,7 @@ func (*Needy) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetBase returns Base, nil if m is nil.
 func (m *Needy) GetBase() *Base {
 	if m != nil {
 		return m.Base
@@ -680,6 +684,7 @@ func (m *Needy) GetBase() *Base {
 	return nil
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Needy) GetInner() *Needy_Inner {
 	if m != nil {
 		return m.Inner
@@ -687,6 +692,7 @@ func (m *Needy) GetInner() *Needy_Inner {
 	return nil
 }
 
+// GetMore returns More, nil if m is nil.
 func (m *Needy) GetMore() []*Needy {
 	if m != nil {
 		return m.More
@@ -694,6 +700,7 @@ func (m *Needy) GetMore() []*Needy {
 	return nil
 }
 
+// GetByName returns ByName, nil if m is nil.
 func (m *Needy) GetByName() map[string]*Needy {
 	if m != nil {
 		return m.ByName
@@ -701,6 +708,7 @@ func (m *Needy) GetByName() map[string]*Needy {
 	return nil
 }
 
+// GetOne returns what the oneof holds, nil if that is nothing.
 func (m *Needy) GetOne() Needy_One {
 	if m == nil {
 		return nil
@@ -708,6 +716,7 @@ func (m *Needy) GetOne() Needy_One {
 	return m.One
 }
 
+// GetSingle returns Single if One holds it, else nil.
 func (m *Needy) GetSingle() *Needy {
 	if x, ok := m.GetOne().(*Needy_Single); ok {
 		return x.Single
@@ -715,6 +724,7 @@ func (m *Needy) GetSingle() *Needy {
 	return nil
 }
 
+// GetLevel returns Level if One holds it, else Level_LOW.
 func (m *Needy) GetLevel() Level {
 	if x, ok := m.GetOne().(*Needy_Level); ok {
 		return x.Level
@@ -962,6 +972,7 @@ func (*Needy_Inner) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Needy_Inner) Descriptor() ([]byte, []int) { return file_extended_extended_proto, []int{5, 0} }
 
+// GetText returns the value of Text, "" if there is none.
 func (m *Needy_Inner) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text

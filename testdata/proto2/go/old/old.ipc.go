@@ -99,6 +99,7 @@ func (*Old) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetName returns the value of Name, "" if there is none.
 func (m *Old) GetName() string {
 	if m != nil && m.Name != nil {
 		return *m.Name
@@ -106,6 +107,7 @@ func (m *Old) GetName() string {
 	return ""
 }
 
+// GetAge returns the value of Age, its default if there is none.
 func (m *Old) GetAge() int32 {
 	if m != nil && m.Age != nil {
 		return *m.Age
@@ -113,6 +115,7 @@ func (m *Old) GetAge() int32 {
 	return -7
 }
 
+// GetRatio returns the value of Ratio, its default if there is none.
 func (m *Old) GetRatio() float64 {
 	if m != nil && m.Ratio != nil {
 		return *m.Ratio
@@ -120,6 +123,7 @@ func (m *Old) GetRatio() float64 {
 	return math.Inf(1)
 }
 
+// GetLess returns the value of Less, its default if there is none.
 func (m *Old) GetLess() float32 {
 	if m != nil && m.Less != nil {
 		return *m.Less
@@ -127,6 +131,7 @@ func (m *Old) GetLess() float32 {
 	return -0.5
 }
 
+// GetNot returns the value of Not, its default if there is none.
 func (m *Old) GetNot() float64 {
 	if m != nil && m.Not != nil {
 		return *m.Not
@@ -134,6 +139,7 @@ func (m *Old) GetNot() float64 {
 	return math.NaN()
 }
 
+// GetRaw returns the value of Raw, its default if there is none.
 func (m *Old) GetRaw() []byte {
 	if m != nil && m.Raw != nil {
 		return m.Raw
@@ -141,6 +147,7 @@ func (m *Old) GetRaw() []byte {
 	return append([]byte(nil), Default_Old_Raw...)
 }
 
+// GetText returns the value of Text, its default if there is none.
 func (m *Old) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text
@@ -148,6 +155,7 @@ func (m *Old) GetText() string {
 	return "quote \" and\nline"
 }
 
+// GetColor returns the value of Color, its default if there is none.
 func (m *Old) GetColor() Color {
 	if m != nil && m.Color != nil {
 		return *m.Color
@@ -155,6 +163,7 @@ func (m *Old) GetColor() Color {
 	return Color_GREEN
 }
 
+// GetOn returns the value of On, its default if there is none.
 func (m *Old) GetOn() bool {
 	if m != nil && m.On != nil {
 		return *m.On
@@ -162,6 +171,7 @@ func (m *Old) GetOn() bool {
 	return true
 }
 
+// GetBig returns the value of Big, its default if there is none.
 func (m *Old) GetBig() uint64 {
 	if m != nil && m.Big != nil {
 		return *m.Big
@@ -169,6 +179,7 @@ func (m *Old) GetBig() uint64 {
 	return 18446744073709551615
 }
 
+// GetSmall returns the value of Small, its default if there is none.
 func (m *Old) GetSmall() int64 {
 	if m != nil && m.Small != nil {
 		return *m.Small
@@ -176,6 +187,7 @@ func (m *Old) GetSmall() int64 {
 	return -9223372036854775808
 }
 
+// GetPart returns Part, nil if m is nil.
 func (m *Old) GetPart() []*Old_Part {
 	if m != nil {
 		return m.Part
@@ -183,6 +195,7 @@ func (m *Old) GetPart() []*Old_Part {
 	return nil
 }
 
+// GetSingle returns Single, nil if m is nil.
 func (m *Old) GetSingle() *Old_Single {
 	if m != nil {
 		return m.Single
@@ -190,6 +203,7 @@ func (m *Old) GetSingle() *Old_Single {
 	return nil
 }
 
+// GetPacked returns Packed, nil if m is nil.
 func (m *Old) GetPacked() []int32 {
 	if m != nil {
 		return m.Packed
@@ -197,6 +211,7 @@ func (m *Old) GetPacked() []int32 {
 	return nil
 }
 
+// GetLoose returns Loose, nil if m is nil.
 func (m *Old) GetLoose() []int32 {
 	if m != nil {
 		return m.Loose
@@ -204,6 +219,7 @@ func (m *Old) GetLoose() []int32 {
 	return nil
 }
 
+// GetColors returns Colors, nil if m is nil.
 func (m *Old) GetColors() []Color {
 	if m != nil {
 		return m.Colors
@@ -211,6 +227,7 @@ func (m *Old) GetColors() []Color {
 	return nil
 }
 
+// GetKind returns what the oneof holds, nil if that is nothing.
 func (m *Old) GetKind() Old_Kind {
 	if m == nil {
 		return nil
@@ -218,6 +235,7 @@ func (m *Old) GetKind() Old_Kind {
 	return m.Kind
 }
 
+// GetA returns A if Kind holds it, else "".
 func (m *Old) GetA() string {
 	if x, ok := m.GetKind().(*Old_A); ok {
 		return x.A
@@ -225,6 +243,7 @@ func (m *Old) GetA() string {
 	return ""
 }
 
+// GetInoneof returns Inoneof if Kind holds it, else nil.
 func (m *Old) GetInoneof() *Old_InOneof {
 	if x, ok := m.GetKind().(*Old_Inoneof); ok {
 		return x.Inoneof
@@ -232,6 +251,7 @@ func (m *Old) GetInoneof() *Old_InOneof {
 	return nil
 }
 
+// GetInners returns Inners, nil if m is nil.
 func (m *Old) GetInners() map[int32]*Old_Inner {
 	if m != nil {
 		return m.Inners
@@ -622,6 +642,7 @@ func (*Old_Part) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Part) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 0} }
 
+// GetText returns the value of Text, "" if there is none.
 func (m *Old_Part) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text
@@ -629,6 +650,7 @@ func (m *Old_Part) GetText() string {
 	return ""
 }
 
+// GetN returns the value of N, 0 if there is none.
 func (m *Old_Part) GetN() int32 {
 	if m != nil && m.N != nil {
 		return *m.N
@@ -755,6 +777,7 @@ func (*Old_Single) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Single) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 1} }
 
+// GetOld returns Old, nil if m is nil.
 func (m *Old_Single) GetOld() *Old {
 	if m != nil {
 		return m.Old
@@ -874,6 +897,7 @@ func (*Old_InOneof) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_InOneof) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 2} }
 
+// GetX returns the value of X, 0 if there is none.
 func (m *Old_InOneof) GetX() int32 {
 	if m != nil && m.X != nil {
 		return *m.X
@@ -974,6 +998,7 @@ func (*Old_Inner) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Inner) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{0, 4} }
 
+// GetId returns the value of Id, 0 if there is none.
 func (m *Old_Inner) GetId() int64 {
 	if m != nil && m.Id != nil {
 		return *m.Id
@@ -1092,6 +1117,7 @@ func (*Grouped) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Grouped) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{1} }
 
+// GetText returns the value of Text, "" if there is none.
 func (m *Grouped) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text
@@ -1274,6 +1300,7 @@ func (*InSet) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*InSet) Descriptor() ([]byte, []int) { return file_old_old_proto, []int{3} }
 
+// GetText returns the value of Text, "" if there is none.
 func (m *InSet) GetText() string {
 	if m != nil && m.Text != nil {
 		return *m.Text

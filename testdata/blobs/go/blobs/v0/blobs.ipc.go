@@ -31,6 +31,7 @@ func (*Picture) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Picture) Descriptor() ([]byte, []int) { return file_blobs_v0_blobs_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Picture) GetName() string {
 	if m != nil {
 		return m.Name
@@ -38,6 +39,7 @@ func (m *Picture) GetName() string {
 	return ""
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *Picture) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -45,6 +47,7 @@ func (m *Picture) GetData() []byte {
 	return nil
 }
 
+// GetDigest returns Digest, nil if m is nil.
 func (m *Picture) GetDigest() []byte {
 	if m != nil {
 		return m.Digest
@@ -176,6 +179,7 @@ func (*Album) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetTitle returns Title, "" if m is nil.
 func (m *Album) GetTitle() string {
 	if m != nil {
 		return m.Title
@@ -183,6 +187,7 @@ func (m *Album) GetTitle() string {
 	return ""
 }
 
+// GetCover returns Cover, nil if m is nil.
 func (m *Album) GetCover() []byte {
 	if m != nil {
 		return m.Cover
@@ -190,6 +195,7 @@ func (m *Album) GetCover() []byte {
 	return nil
 }
 
+// GetPages returns Pages, nil if m is nil.
 func (m *Album) GetPages() [][]byte {
 	if m != nil {
 		return m.Pages
@@ -197,6 +203,7 @@ func (m *Album) GetPages() [][]byte {
 	return nil
 }
 
+// GetBack returns what the oneof holds, nil if that is nothing.
 func (m *Album) GetBack() Album_Back {
 	if m == nil {
 		return nil
@@ -204,6 +211,7 @@ func (m *Album) GetBack() Album_Back {
 	return m.Back
 }
 
+// GetPrint returns Print if Back holds it, else nil.
 func (m *Album) GetPrint() []byte {
 	if x, ok := m.GetBack().(*Album_Print); ok {
 		return x.Print
@@ -211,6 +219,7 @@ func (m *Album) GetPrint() []byte {
 	return nil
 }
 
+// GetPicture returns Picture if Back holds it, else nil.
 func (m *Album) GetPicture() *Picture {
 	if x, ok := m.GetBack().(*Album_Picture); ok {
 		return x.Picture
@@ -218,6 +227,7 @@ func (m *Album) GetPicture() *Picture {
 	return nil
 }
 
+// GetFirst returns First, nil if m is nil.
 func (m *Album) GetFirst() *Picture {
 	if m != nil {
 		return m.First
@@ -225,6 +235,7 @@ func (m *Album) GetFirst() *Picture {
 	return nil
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Album) GetInner() *Album {
 	if m != nil {
 		return m.Inner

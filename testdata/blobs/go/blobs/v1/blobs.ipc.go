@@ -32,6 +32,7 @@ func (*Picture) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Picture) Descriptor() ([]byte, []int) { return file_blobs_v1_blobs_proto, []int{0} }
 
+// GetName returns Name, "" if m is nil.
 func (m *Picture) GetName() string {
 	if m != nil {
 		return m.Name
@@ -39,6 +40,7 @@ func (m *Picture) GetName() string {
 	return ""
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *Picture) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -46,6 +48,7 @@ func (m *Picture) GetData() []byte {
 	return nil
 }
 
+// GetDigest returns Digest, nil if m is nil.
 func (m *Picture) GetDigest() []byte {
 	if m != nil {
 		return m.Digest
@@ -191,6 +194,7 @@ func (*Album) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetTitle returns Title, "" if m is nil.
 func (m *Album) GetTitle() string {
 	if m != nil {
 		return m.Title
@@ -198,6 +202,7 @@ func (m *Album) GetTitle() string {
 	return ""
 }
 
+// GetCover returns Cover, nil if m is nil.
 func (m *Album) GetCover() []byte {
 	if m != nil {
 		return m.Cover
@@ -205,6 +210,7 @@ func (m *Album) GetCover() []byte {
 	return nil
 }
 
+// GetPages returns Pages, nil if m is nil.
 func (m *Album) GetPages() [][]byte {
 	if m != nil {
 		return m.Pages
@@ -212,6 +218,7 @@ func (m *Album) GetPages() [][]byte {
 	return nil
 }
 
+// GetBack returns what the oneof holds, nil if that is nothing.
 func (m *Album) GetBack() Album_Back {
 	if m == nil {
 		return nil
@@ -219,6 +226,7 @@ func (m *Album) GetBack() Album_Back {
 	return m.Back
 }
 
+// GetPrint returns Print if Back holds it, else nil.
 func (m *Album) GetPrint() []byte {
 	if x, ok := m.GetBack().(*Album_Print); ok {
 		return x.Print
@@ -226,6 +234,7 @@ func (m *Album) GetPrint() []byte {
 	return nil
 }
 
+// GetPicture returns Picture if Back holds it, else nil.
 func (m *Album) GetPicture() *Picture {
 	if x, ok := m.GetBack().(*Album_Picture); ok {
 		return x.Picture
@@ -233,6 +242,7 @@ func (m *Album) GetPicture() *Picture {
 	return nil
 }
 
+// GetText returns Text if Back holds it, else "".
 func (m *Album) GetText() string {
 	if x, ok := m.GetBack().(*Album_Text); ok {
 		return x.Text
@@ -240,6 +250,7 @@ func (m *Album) GetText() string {
 	return ""
 }
 
+// GetFirst returns First, nil if m is nil.
 func (m *Album) GetFirst() *Picture {
 	if m != nil {
 		return m.First
@@ -247,6 +258,7 @@ func (m *Album) GetFirst() *Picture {
 	return nil
 }
 
+// GetMore returns More, nil if m is nil.
 func (m *Album) GetMore() []*Picture {
 	if m != nil {
 		return m.More
@@ -254,6 +266,7 @@ func (m *Album) GetMore() []*Picture {
 	return nil
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Album) GetInner() *Album {
 	if m != nil {
 		return m.Inner
@@ -261,6 +274,7 @@ func (m *Album) GetInner() *Album {
 	return nil
 }
 
+// GetNamed returns Named, nil if m is nil.
 func (m *Album) GetNamed() map[string]*Picture {
 	if m != nil {
 		return m.Named
@@ -268,6 +282,7 @@ func (m *Album) GetNamed() map[string]*Picture {
 	return nil
 }
 
+// GetArea returns Area, nil if m is nil.
 func (m *Album) GetArea() *Area {
 	if m != nil {
 		return m.Area
@@ -275,6 +290,7 @@ func (m *Album) GetArea() *Area {
 	return nil
 }
 
+// GetLast returns Last, nil if m is nil.
 func (m *Album) GetLast() *Picture {
 	if m != nil {
 		return m.Last
@@ -581,6 +597,7 @@ func (*Area) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Area) Descriptor() ([]byte, []int) { return file_blobs_v1_blobs_proto, []int{2} }
 
+// GetWidth returns Width, 0 if m is nil.
 func (m *Area) GetWidth() uint32 {
 	if m != nil {
 		return m.Width
@@ -588,6 +605,7 @@ func (m *Area) GetWidth() uint32 {
 	return 0
 }
 
+// GetHeight returns Height, 0 if m is nil.
 func (m *Area) GetHeight() uint32 {
 	if m != nil {
 		return m.Height
@@ -595,6 +613,7 @@ func (m *Area) GetHeight() uint32 {
 	return 0
 }
 
+// GetInner returns Inner, nil if m is nil.
 func (m *Area) GetInner() []*Area {
 	if m != nil {
 		return m.Inner

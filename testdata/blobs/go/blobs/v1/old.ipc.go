@@ -34,6 +34,7 @@ func (*Old) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int
 // ExtensionFields returns where m keeps its extensions, for the variables that describe them.
 func (m *Old) ExtensionFields() *[]byte { return &m.unknownFields }
 
+// GetData returns Data, nil if m is nil.
 func (m *Old) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -41,6 +42,7 @@ func (m *Old) GetData() []byte {
 	return nil
 }
 
+// GetPart returns Part, nil if m is nil.
 func (m *Old) GetPart() *Old_Part {
 	if m != nil {
 		return m.Part
@@ -48,6 +50,7 @@ func (m *Old) GetPart() *Old_Part {
 	return nil
 }
 
+// GetOthers returns Others, nil if m is nil.
 func (m *Old) GetOthers() []*Old_Others {
 	if m != nil {
 		return m.Others
@@ -205,6 +208,7 @@ func (*Old_Part) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Part) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int{0, 0} }
 
+// GetData returns Data, nil if m is nil.
 func (m *Old_Part) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -212,6 +216,7 @@ func (m *Old_Part) GetData() []byte {
 	return nil
 }
 
+// GetOld returns Old, nil if m is nil.
 func (m *Old_Part) GetOld() *Old {
 	if m != nil {
 		return m.Old
@@ -351,6 +356,7 @@ func (*Old_Others) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Old_Others) Descriptor() ([]byte, []int) { return file_blobs_v1_old_proto, []int{0, 1} }
 
+// GetData returns the value of Data, its default if there is none.
 func (m *Old_Others) GetData() []byte {
 	if m != nil && m.Data != nil {
 		return m.Data

@@ -38,6 +38,7 @@ func (*A) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*A) Descriptor() ([]byte, []int) { return file_a_v1_a_proto, []int{0} }
 
+// GetB returns B, nil if m is nil.
 func (m *A) GetB() *v1.B {
 	if m != nil {
 		return m.B
@@ -45,6 +46,7 @@ func (m *A) GetB() *v1.B {
 	return nil
 }
 
+// GetLevel returns Level, Level_LEVEL_UNSPECIFIED if m is nil.
 func (m *A) GetLevel() v1.Level {
 	if m != nil {
 		return m.Level
@@ -52,6 +54,7 @@ func (m *A) GetLevel() v1.Level {
 	return v1.Level_LEVEL_UNSPECIFIED
 }
 
+// GetMore returns More, nil if m is nil.
 func (m *A) GetMore() map[string]*v1.B {
 	if m != nil {
 		return m.More
@@ -59,6 +62,7 @@ func (m *A) GetMore() map[string]*v1.B {
 	return nil
 }
 
+// GetC returns C, nil if m is nil.
 func (m *A) GetC() *contextpb.C {
 	if m != nil {
 		return m.C
@@ -66,6 +70,7 @@ func (m *A) GetC() *contextpb.C {
 	return nil
 }
 
+// GetKinds returns Kinds, nil if m is nil.
 func (m *A) GetKinds() []contextpb.Kind {
 	if m != nil {
 		return m.Kinds

@@ -28,6 +28,7 @@ func (*Second) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Second) Descriptor() ([]byte, []int) { return file_a_v1_second_proto, []int{0} }
 
+// GetA returns A, nil if m is nil.
 func (m *Second) GetA() *A {
 	if m != nil {
 		return m.A

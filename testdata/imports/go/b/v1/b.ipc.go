@@ -28,6 +28,7 @@ func (*B) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*B) Descriptor() ([]byte, []int) { return file_b_v1_b_proto, []int{0} }
 
+// GetLevel returns Level, Level_LEVEL_UNSPECIFIED if m is nil.
 func (m *B) GetLevel() Level {
 	if m != nil {
 		return m.Level

@@ -37,6 +37,7 @@ func (*ServeRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServeRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{0} }
 
+// GetAddress returns Address, "" if m is nil.
 func (m *ServeRequest) GetAddress() string {
 	if m != nil {
 		return m.Address
@@ -44,6 +45,7 @@ func (m *ServeRequest) GetAddress() string {
 	return ""
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *ServeRequest) GetOptions() *Options {
 	if m != nil {
 		return m.Options
@@ -158,6 +160,7 @@ func (*ServeResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ServeResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{1} }
 
+// GetAddress returns Address, "" if m is nil.
 func (m *ServeResponse) GetAddress() string {
 	if m != nil {
 		return m.Address
@@ -165,6 +168,7 @@ func (m *ServeResponse) GetAddress() string {
 	return ""
 }
 
+// GetFailure returns Failure, nil if m is nil.
 func (m *ServeResponse) GetFailure() *NoSession {
 	if m != nil {
 		return m.Failure
@@ -358,6 +362,7 @@ func (*DialRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DialRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{3} }
 
+// GetAddress returns Address, "" if m is nil.
 func (m *DialRequest) GetAddress() string {
 	if m != nil {
 		return m.Address
@@ -365,6 +370,7 @@ func (m *DialRequest) GetAddress() string {
 	return ""
 }
 
+// GetOptions returns Options, nil if m is nil.
 func (m *DialRequest) GetOptions() *Options {
 	if m != nil {
 		return m.Options
@@ -479,6 +485,7 @@ func (*DialResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*DialResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{4} }
 
+// GetSession returns Session, 0 if m is nil.
 func (m *DialResponse) GetSession() uint64 {
 	if m != nil {
 		return m.Session
@@ -486,6 +493,7 @@ func (m *DialResponse) GetSession() uint64 {
 	return 0
 }
 
+// GetFailure returns Failure, nil if m is nil.
 func (m *DialResponse) GetFailure() *NoSession {
 	if m != nil {
 		return m.Failure
@@ -609,6 +617,7 @@ func (*Options) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Options) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{5} }
 
+// GetMaxMessage returns MaxMessage, 0 if m is nil.
 func (m *Options) GetMaxMessage() uint32 {
 	if m != nil {
 		return m.MaxMessage
@@ -616,6 +625,7 @@ func (m *Options) GetMaxMessage() uint32 {
 	return 0
 }
 
+// GetMaxFrame returns MaxFrame, 0 if m is nil.
 func (m *Options) GetMaxFrame() uint32 {
 	if m != nil {
 		return m.MaxFrame
@@ -623,6 +633,7 @@ func (m *Options) GetMaxFrame() uint32 {
 	return 0
 }
 
+// GetCalls returns Calls, 0 if m is nil.
 func (m *Options) GetCalls() uint32 {
 	if m != nil {
 		return m.Calls
@@ -630,6 +641,7 @@ func (m *Options) GetCalls() uint32 {
 	return 0
 }
 
+// GetWindow returns Window, 0 if m is nil.
 func (m *Options) GetWindow() uint32 {
 	if m != nil {
 		return m.Window
@@ -637,6 +649,7 @@ func (m *Options) GetWindow() uint32 {
 	return 0
 }
 
+// GetCertificate returns Certificate, "" if m is nil.
 func (m *Options) GetCertificate() string {
 	if m != nil {
 		return m.Certificate
@@ -644,6 +657,7 @@ func (m *Options) GetCertificate() string {
 	return ""
 }
 
+// GetKey returns Key, "" if m is nil.
 func (m *Options) GetKey() string {
 	if m != nil {
 		return m.Key
@@ -651,6 +665,7 @@ func (m *Options) GetKey() string {
 	return ""
 }
 
+// GetAuthorities returns Authorities, "" if m is nil.
 func (m *Options) GetAuthorities() string {
 	if m != nil {
 		return m.Authorities
@@ -658,6 +673,7 @@ func (m *Options) GetAuthorities() string {
 	return ""
 }
 
+// GetGraceMs returns GraceMs, 0 if m is nil.
 func (m *Options) GetGraceMs() uint32 {
 	if m != nil {
 		return m.GraceMs
@@ -826,6 +842,7 @@ func (*NoSession) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*NoSession) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{6} }
 
+// GetReason returns Reason, 0 if m is nil.
 func (m *NoSession) GetReason() uint32 {
 	if m != nil {
 		return m.Reason
@@ -833,6 +850,7 @@ func (m *NoSession) GetReason() uint32 {
 	return 0
 }
 
+// GetMessage returns Message, "" if m is nil.
 func (m *NoSession) GetMessage() string {
 	if m != nil {
 		return m.Message
@@ -941,6 +959,7 @@ func (*ShutdownRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{7} }
 
+// GetSession returns Session, 0 if m is nil.
 func (m *ShutdownRequest) GetSession() uint64 {
 	if m != nil {
 		return m.Session
@@ -1039,6 +1058,7 @@ func (*CloseRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CloseRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{8} }
 
+// GetSession returns Session, 0 if m is nil.
 func (m *CloseRequest) GetSession() uint64 {
 	if m != nil {
 		return m.Session
@@ -1160,6 +1180,7 @@ func (*CallRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CallRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{9} }
 
+// GetSession returns Session, 0 if m is nil.
 func (m *CallRequest) GetSession() uint64 {
 	if m != nil {
 		return m.Session
@@ -1167,6 +1188,7 @@ func (m *CallRequest) GetSession() uint64 {
 	return 0
 }
 
+// GetMethod returns Method, "" if m is nil.
 func (m *CallRequest) GetMethod() string {
 	if m != nil {
 		return m.Method
@@ -1174,6 +1196,7 @@ func (m *CallRequest) GetMethod() string {
 	return ""
 }
 
+// GetRequests returns Requests, nil if m is nil.
 func (m *CallRequest) GetRequests() []*Request {
 	if m != nil {
 		return m.Requests
@@ -1181,6 +1204,7 @@ func (m *CallRequest) GetRequests() []*Request {
 	return nil
 }
 
+// GetRounds returns Rounds, 0 if m is nil.
 func (m *CallRequest) GetRounds() uint32 {
 	if m != nil {
 		return m.Rounds
@@ -1188,6 +1212,7 @@ func (m *CallRequest) GetRounds() uint32 {
 	return 0
 }
 
+// GetInTurn returns InTurn, false if m is nil.
 func (m *CallRequest) GetInTurn() bool {
 	if m != nil {
 		return m.InTurn
@@ -1195,6 +1220,7 @@ func (m *CallRequest) GetInTurn() bool {
 	return false
 }
 
+// GetTimeoutMs returns TimeoutMs, 0 if m is nil.
 func (m *CallRequest) GetTimeoutMs() uint32 {
 	if m != nil {
 		return m.TimeoutMs
@@ -1202,6 +1228,7 @@ func (m *CallRequest) GetTimeoutMs() uint32 {
 	return 0
 }
 
+// GetMetadata returns Metadata, nil if m is nil.
 func (m *CallRequest) GetMetadata() map[string][]byte {
 	if m != nil {
 		return m.Metadata
@@ -1209,6 +1236,7 @@ func (m *CallRequest) GetMetadata() map[string][]byte {
 	return nil
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *CallRequest) GetName() string {
 	if m != nil {
 		return m.Name
@@ -1216,6 +1244,7 @@ func (m *CallRequest) GetName() string {
 	return ""
 }
 
+// GetPauseAfter returns the value of PauseAfter, 0 if there is none.
 func (m *CallRequest) GetPauseAfter() uint32 {
 	if m != nil && m.PauseAfter != nil {
 		return *m.PauseAfter
@@ -1223,6 +1252,7 @@ func (m *CallRequest) GetPauseAfter() uint32 {
 	return 0
 }
 
+// GetLeaveAfter returns the value of LeaveAfter, 0 if there is none.
 func (m *CallRequest) GetLeaveAfter() uint32 {
 	if m != nil && m.LeaveAfter != nil {
 		return *m.LeaveAfter
@@ -1230,6 +1260,7 @@ func (m *CallRequest) GetLeaveAfter() uint32 {
 	return 0
 }
 
+// GetCountOnly returns CountOnly, false if m is nil.
 func (m *CallRequest) GetCountOnly() bool {
 	if m != nil {
 		return m.CountOnly
@@ -1442,6 +1473,7 @@ func (*CallResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CallResponse) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{10} }
 
+// GetResponses returns Responses, nil if m is nil.
 func (m *CallResponse) GetResponses() []*Response {
 	if m != nil {
 		return m.Responses
@@ -1449,6 +1481,7 @@ func (m *CallResponse) GetResponses() []*Response {
 	return nil
 }
 
+// GetReceived returns Received, 0 if m is nil.
 func (m *CallResponse) GetReceived() uint64 {
 	if m != nil {
 		return m.Received
@@ -1456,6 +1489,7 @@ func (m *CallResponse) GetReceived() uint64 {
 	return 0
 }
 
+// GetCode returns Code, 0 if m is nil.
 func (m *CallResponse) GetCode() uint32 {
 	if m != nil {
 		return m.Code
@@ -1463,6 +1497,7 @@ func (m *CallResponse) GetCode() uint32 {
 	return 0
 }
 
+// GetMessage returns Message, "" if m is nil.
 func (m *CallResponse) GetMessage() string {
 	if m != nil {
 		return m.Message
@@ -1470,6 +1505,7 @@ func (m *CallResponse) GetMessage() string {
 	return ""
 }
 
+// GetNotExecuted returns NotExecuted, false if m is nil.
 func (m *CallResponse) GetNotExecuted() bool {
 	if m != nil {
 		return m.NotExecuted
@@ -1477,6 +1513,7 @@ func (m *CallResponse) GetNotExecuted() bool {
 	return false
 }
 
+// GetRefused returns Refused, nil if m is nil.
 func (m *CallResponse) GetRefused() *Refused {
 	if m != nil {
 		return m.Refused
@@ -1484,6 +1521,7 @@ func (m *CallResponse) GetRefused() *Refused {
 	return nil
 }
 
+// GetBusy returns Busy, nil if m is nil.
 func (m *CallResponse) GetBusy() *Busy {
 	if m != nil {
 		return m.Busy
@@ -1491,6 +1529,7 @@ func (m *CallResponse) GetBusy() *Busy {
 	return nil
 }
 
+// GetTrailers returns Trailers, nil if m is nil.
 func (m *CallResponse) GetTrailers() map[string][]byte {
 	if m != nil {
 		return m.Trailers
@@ -1674,6 +1713,7 @@ func (*CancelRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*CancelRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{11} }
 
+// GetName returns Name, "" if m is nil.
 func (m *CancelRequest) GetName() string {
 	if m != nil {
 		return m.Name
@@ -1772,6 +1812,7 @@ func (*OpenRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*OpenRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{12} }
 
+// GetName returns Name, "" if m is nil.
 func (m *OpenRequest) GetName() string {
 	if m != nil {
 		return m.Name
@@ -1870,6 +1911,7 @@ func (*ProgressRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*ProgressRequest) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{13} }
 
+// GetName returns Name, "" if m is nil.
 func (m *ProgressRequest) GetName() string {
 	if m != nil {
 		return m.Name
@@ -1972,6 +2014,7 @@ func (*ProgressResponse) Descriptor() ([]byte, []int) {
 	return file_interop_v1_control_proto, []int{14}
 }
 
+// GetSent returns Sent, 0 if m is nil.
 func (m *ProgressResponse) GetSent() uint64 {
 	if m != nil {
 		return m.Sent
@@ -1979,6 +2022,7 @@ func (m *ProgressResponse) GetSent() uint64 {
 	return 0
 }
 
+// GetReceived returns Received, 0 if m is nil.
 func (m *ProgressResponse) GetReceived() uint64 {
 	if m != nil {
 		return m.Received
@@ -2097,6 +2141,7 @@ func (*Observation) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetWhat returns what the oneof holds, nil if that is nothing.
 func (m *Observation) GetWhat() Observation_What {
 	if m == nil {
 		return nil
@@ -2104,6 +2149,7 @@ func (m *Observation) GetWhat() Observation_What {
 	return m.What
 }
 
+// GetConnected returns Connected if What holds it, else 0.
 func (m *Observation) GetConnected() uint64 {
 	if x, ok := m.GetWhat().(*Observation_Connected); ok {
 		return x.Connected
@@ -2111,6 +2157,7 @@ func (m *Observation) GetConnected() uint64 {
 	return 0
 }
 
+// GetEnded returns Ended if What holds it, else nil.
 func (m *Observation) GetEnded() *Ended {
 	if x, ok := m.GetWhat().(*Observation_Ended); ok {
 		return x.Ended
@@ -2118,6 +2165,7 @@ func (m *Observation) GetEnded() *Ended {
 	return nil
 }
 
+// GetTold returns Told if What holds it, else nil.
 func (m *Observation) GetTold() []byte {
 	if x, ok := m.GetWhat().(*Observation_Told); ok {
 		return x.Told
@@ -2125,6 +2173,7 @@ func (m *Observation) GetTold() []byte {
 	return nil
 }
 
+// GetWaiting returns Waiting if What holds it, else "".
 func (m *Observation) GetWaiting() string {
 	if x, ok := m.GetWhat().(*Observation_Waiting); ok {
 		return x.Waiting
@@ -2132,6 +2181,7 @@ func (m *Observation) GetWaiting() string {
 	return ""
 }
 
+// GetHandlerEnded returns HandlerEnded if What holds it, else nil.
 func (m *Observation) GetHandlerEnded() *HandlerEnded {
 	if x, ok := m.GetWhat().(*Observation_HandlerEnded); ok {
 		return x.HandlerEnded
@@ -2369,6 +2419,7 @@ func (*Ended) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Ended) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{16} }
 
+// GetSession returns Session, 0 if m is nil.
 func (m *Ended) GetSession() uint64 {
 	if m != nil {
 		return m.Session
@@ -2376,6 +2427,7 @@ func (m *Ended) GetSession() uint64 {
 	return 0
 }
 
+// GetReason returns Reason, 0 if m is nil.
 func (m *Ended) GetReason() uint32 {
 	if m != nil {
 		return m.Reason
@@ -2487,6 +2539,7 @@ func (*HandlerEnded) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*HandlerEnded) Descriptor() ([]byte, []int) { return file_interop_v1_control_proto, []int{17} }
 
+// GetName returns Name, "" if m is nil.
 func (m *HandlerEnded) GetName() string {
 	if m != nil {
 		return m.Name
@@ -2494,6 +2547,7 @@ func (m *HandlerEnded) GetName() string {
 	return ""
 }
 
+// GetCode returns Code, 0 if m is nil.
 func (m *HandlerEnded) GetCode() uint32 {
 	if m != nil {
 		return m.Code

@@ -158,6 +158,7 @@ func (*Request) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Request) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{0} }
 
+// GetAction returns Action, Action_ACTION_ECHO if m is nil.
 func (m *Request) GetAction() Action {
 	if m != nil {
 		return m.Action
@@ -165,6 +166,7 @@ func (m *Request) GetAction() Action {
 	return Action_ACTION_ECHO
 }
 
+// GetData returns Data, nil if m is nil.
 func (m *Request) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -172,6 +174,7 @@ func (m *Request) GetData() []byte {
 	return nil
 }
 
+// GetEverything returns Everything, nil if m is nil.
 func (m *Request) GetEverything() *Everything {
 	if m != nil {
 		return m.Everything
@@ -179,6 +182,7 @@ func (m *Request) GetEverything() *Everything {
 	return nil
 }
 
+// GetFailure returns Failure, nil if m is nil.
 func (m *Request) GetFailure() *Failure {
 	if m != nil {
 		return m.Failure
@@ -186,6 +190,7 @@ func (m *Request) GetFailure() *Failure {
 	return nil
 }
 
+// GetTrailers returns Trailers, nil if m is nil.
 func (m *Request) GetTrailers() map[string][]byte {
 	if m != nil {
 		return m.Trailers
@@ -193,6 +198,7 @@ func (m *Request) GetTrailers() map[string][]byte {
 	return nil
 }
 
+// GetName returns Name, "" if m is nil.
 func (m *Request) GetName() string {
 	if m != nil {
 		return m.Name
@@ -200,6 +206,7 @@ func (m *Request) GetName() string {
 	return ""
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *Request) GetCount() uint32 {
 	if m != nil {
 		return m.Count
@@ -373,6 +380,7 @@ func (*Response) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Response) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{1} }
 
+// GetData returns Data, nil if m is nil.
 func (m *Response) GetData() []byte {
 	if m != nil {
 		return m.Data
@@ -380,6 +388,7 @@ func (m *Response) GetData() []byte {
 	return nil
 }
 
+// GetEverything returns Everything, nil if m is nil.
 func (m *Response) GetEverything() *Everything {
 	if m != nil {
 		return m.Everything
@@ -387,6 +396,7 @@ func (m *Response) GetEverything() *Everything {
 	return nil
 }
 
+// GetMetadata returns Metadata, nil if m is nil.
 func (m *Response) GetMetadata() map[string][]byte {
 	if m != nil {
 		return m.Metadata
@@ -394,6 +404,7 @@ func (m *Response) GetMetadata() map[string][]byte {
 	return nil
 }
 
+// GetCount returns Count, 0 if m is nil.
 func (m *Response) GetCount() uint64 {
 	if m != nil {
 		return m.Count
@@ -401,6 +412,7 @@ func (m *Response) GetCount() uint64 {
 	return 0
 }
 
+// GetTotal returns Total, 0 if m is nil.
 func (m *Response) GetTotal() uint64 {
 	if m != nil {
 		return m.Total
@@ -547,6 +559,7 @@ func (*Failure) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*Failure) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto, []int{2} }
 
+// GetCode returns Code, 0 if m is nil.
 func (m *Failure) GetCode() uint32 {
 	if m != nil {
 		return m.Code
@@ -554,6 +567,7 @@ func (m *Failure) GetCode() uint32 {
 	return 0
 }
 
+// GetMessage returns Message, "" if m is nil.
 func (m *Failure) GetMessage() string {
 	if m != nil {
 		return m.Message
@@ -561,6 +575,7 @@ func (m *Failure) GetMessage() string {
 	return ""
 }
 
+// GetRefused returns Refused, nil if m is nil.
 func (m *Failure) GetRefused() *Refused {
 	if m != nil {
 		return m.Refused
@@ -568,6 +583,7 @@ func (m *Failure) GetRefused() *Refused {
 	return nil
 }
 
+// GetBusy returns Busy, nil if m is nil.
 func (m *Failure) GetBusy() *Busy {
 	if m != nil {
 		return m.Busy
@@ -710,6 +726,7 @@ func (*Refused) Descriptor() ([]byte, []int) { return file_interop_v1_test_proto
 // Error returns m as text: a method may fail with it.
 func (m *Refused) Error() string { return codec.FormatError("interop.v1.Refused", m) }
 
+// GetWhy returns Why, "" if m is nil.
 func (m *Refused) GetWhy() string {
 	if m != nil {
 		return m.Why
@@ -717,6 +734,7 @@ func (m *Refused) GetWhy() string {
 	return ""
 }
 
+// GetRules returns Rules, nil if m is nil.
 func (m *Refused) GetRules() []int32 {
 	if m != nil {
 		return m.Rules
@@ -957,6 +975,7 @@ func (*Everything) XXX_OneofWrappers() []any {
 	}
 }
 
+// GetFDouble returns FDouble, 0 if m is nil.
 func (m *Everything) GetFDouble() float64 {
 	if m != nil {
 		return m.FDouble
@@ -964,6 +983,7 @@ func (m *Everything) GetFDouble() float64 {
 	return 0
 }
 
+// GetFFloat returns FFloat, 0 if m is nil.
 func (m *Everything) GetFFloat() float32 {
 	if m != nil {
 		return m.FFloat
@@ -971,6 +991,7 @@ func (m *Everything) GetFFloat() float32 {
 	return 0
 }
 
+// GetFInt32 returns FInt32, 0 if m is nil.
 func (m *Everything) GetFInt32() int32 {
 	if m != nil {
 		return m.FInt32
@@ -978,6 +999,7 @@ func (m *Everything) GetFInt32() int32 {
 	return 0
 }
 
+// GetFInt64 returns FInt64, 0 if m is nil.
 func (m *Everything) GetFInt64() int64 {
 	if m != nil {
 		return m.FInt64
@@ -985,6 +1007,7 @@ func (m *Everything) GetFInt64() int64 {
 	return 0
 }
 
+// GetFUint32 returns FUint32, 0 if m is nil.
 func (m *Everything) GetFUint32() uint32 {
 	if m != nil {
 		return m.FUint32
@@ -992,6 +1015,7 @@ func (m *Everything) GetFUint32() uint32 {
 	return 0
 }
 
+// GetFUint64 returns FUint64, 0 if m is nil.
 func (m *Everything) GetFUint64() uint64 {
 	if m != nil {
 		return m.FUint64
@@ -999,6 +1023,7 @@ func (m *Everything) GetFUint64() uint64 {
 	return 0
 }
 
+// GetFSint32 returns FSint32, 0 if m is nil.
 func (m *Everything) GetFSint32() int32 {
 	if m != nil {
 		return m.FSint32
@@ -1006,6 +1031,7 @@ func (m *Everything) GetFSint32() int32 {
 	return 0
 }
 
+// GetFSint64 returns FSint64, 0 if m is nil.
 func (m *Everything) GetFSint64() int64 {
 	if m != nil {
 		return m.FSint64
@@ -1013,6 +1039,7 @@ func (m *Everything) GetFSint64() int64 {
 	return 0
 }
 
+// GetFFixed32 returns FFixed32, 0 if m is nil.
 func (m *Everything) GetFFixed32() uint32 {
 	if m != nil {
 		return m.FFixed32
@@ -1020,6 +1047,7 @@ func (m *Everything) GetFFixed32() uint32 {
 	return 0
 }
 
+// GetFFixed64 returns FFixed64, 0 if m is nil.
 func (m *Everything) GetFFixed64() uint64 {
 	if m != nil {
 		return m.FFixed64
@@ -1027,6 +1055,7 @@ func (m *Everything) GetFFixed64() uint64 {
 	return 0
 }
 
+// GetFSfixed32 returns FSfixed32, 0 if m is nil.
 func (m *Everything) GetFSfixed32() int32 {
 	if m != nil {
 		return m.FSfixed32
@@ -1034,6 +1063,7 @@ func (m *Everything) GetFSfixed32() int32 {
 	return 0
 }
 
+// GetFSfixed64 returns FSfixed64, 0 if m is nil.
 func (m *Everything) GetFSfixed64() int64 {
 	if m != nil {
 		return m.FSfixed64
@@ -1041,6 +1071,7 @@ func (m *Everything) GetFSfixed64() int64 {
 	return 0
 }
 
+// GetFBool returns FBool, false if m is nil.
 func (m *Everything) GetFBool() bool {
 	if m != nil {
 		return m.FBool
@@ -1048,6 +1079,7 @@ func (m *Everything) GetFBool() bool {
 	return false
 }
 
+// GetFString returns FString, "" if m is nil.
 func (m *Everything) GetFString() string {
 	if m != nil {
 		return m.FString
@@ -1055,6 +1087,7 @@ func (m *Everything) GetFString() string {
 	return ""
 }
 
+// GetFBytes returns FBytes, nil if m is nil.
 func (m *Everything) GetFBytes() []byte {
 	if m != nil {
 		return m.FBytes
@@ -1062,6 +1095,7 @@ func (m *Everything) GetFBytes() []byte {
 	return nil
 }
 
+// GetFColor returns FColor, Color_COLOR_UNSPECIFIED if m is nil.
 func (m *Everything) GetFColor() Color {
 	if m != nil {
 		return m.FColor
@@ -1069,6 +1103,7 @@ func (m *Everything) GetFColor() Color {
 	return Color_COLOR_UNSPECIFIED
 }
 
+// GetFMessage returns FMessage, nil if m is nil.
 func (m *Everything) GetFMessage() *Everything {
 	if m != nil {
 		return m.FMessage
@@ -1076,6 +1111,7 @@ func (m *Everything) GetFMessage() *Everything {
 	return nil
 }
 
+// GetOInt32 returns the value of OInt32, 0 if there is none.
 func (m *Everything) GetOInt32() int32 {
 	if m != nil && m.OInt32 != nil {
 		return *m.OInt32
@@ -1083,6 +1119,7 @@ func (m *Everything) GetOInt32() int32 {
 	return 0
 }
 
+// GetOString returns the value of OString, "" if there is none.
 func (m *Everything) GetOString() string {
 	if m != nil && m.OString != nil {
 		return *m.OString
@@ -1090,6 +1127,7 @@ func (m *Everything) GetOString() string {
 	return ""
 }
 
+// GetOBytes returns OBytes, nil if m is nil.
 func (m *Everything) GetOBytes() []byte {
 	if m != nil {
 		return m.OBytes
@@ -1097,6 +1135,7 @@ func (m *Everything) GetOBytes() []byte {
 	return nil
 }
 
+// GetOColor returns the value of OColor, Color_COLOR_UNSPECIFIED if there is none.
 func (m *Everything) GetOColor() Color {
 	if m != nil && m.OColor != nil {
 		return *m.OColor
@@ -1104,6 +1143,7 @@ func (m *Everything) GetOColor() Color {
 	return Color_COLOR_UNSPECIFIED
 }
 
+// GetRDouble returns RDouble, nil if m is nil.
 func (m *Everything) GetRDouble() []float64 {
 	if m != nil {
 		return m.RDouble
@@ -1111,6 +1151,7 @@ func (m *Everything) GetRDouble() []float64 {
 	return nil
 }
 
+// GetRSint64 returns RSint64, nil if m is nil.
 func (m *Everything) GetRSint64() []int64 {
 	if m != nil {
 		return m.RSint64
@@ -1118,6 +1159,7 @@ func (m *Everything) GetRSint64() []int64 {
 	return nil
 }
 
+// GetRUnpacked returns RUnpacked, nil if m is nil.
 func (m *Everything) GetRUnpacked() []int32 {
 	if m != nil {
 		return m.RUnpacked
@@ -1125,6 +1167,7 @@ func (m *Everything) GetRUnpacked() []int32 {
 	return nil
 }
 
+// GetRBool returns RBool, nil if m is nil.
 func (m *Everything) GetRBool() []bool {
 	if m != nil {
 		return m.RBool
@@ -1132,6 +1175,7 @@ func (m *Everything) GetRBool() []bool {
 	return nil
 }
 
+// GetRString returns RString, nil if m is nil.
 func (m *Everything) GetRString() []string {
 	if m != nil {
 		return m.RString
@@ -1139,6 +1183,7 @@ func (m *Everything) GetRString() []string {
 	return nil
 }
 
+// GetRBytes returns RBytes, nil if m is nil.
 func (m *Everything) GetRBytes() [][]byte {
 	if m != nil {
 		return m.RBytes
@@ -1146,6 +1191,7 @@ func (m *Everything) GetRBytes() [][]byte {
 	return nil
 }
 
+// GetRColor returns RColor, nil if m is nil.
 func (m *Everything) GetRColor() []Color {
 	if m != nil {
 		return m.RColor
@@ -1153,6 +1199,7 @@ func (m *Everything) GetRColor() []Color {
 	return nil
 }
 
+// GetRMessage returns RMessage, nil if m is nil.
 func (m *Everything) GetRMessage() []*Everything {
 	if m != nil {
 		return m.RMessage
@@ -1160,6 +1207,7 @@ func (m *Everything) GetRMessage() []*Everything {
 	return nil
 }
 
+// GetMString returns MString, nil if m is nil.
 func (m *Everything) GetMString() map[string]string {
 	if m != nil {
 		return m.MString
@@ -1167,6 +1215,7 @@ func (m *Everything) GetMString() map[string]string {
 	return nil
 }
 
+// GetMMessage returns MMessage, nil if m is nil.
 func (m *Everything) GetMMessage() map[int64]*Everything {
 	if m != nil {
 		return m.MMessage
@@ -1174,6 +1223,7 @@ func (m *Everything) GetMMessage() map[int64]*Everything {
 	return nil
 }
 
+// GetMColor returns MColor, nil if m is nil.
 func (m *Everything) GetMColor() map[bool]Color {
 	if m != nil {
 		return m.MColor
@@ -1181,6 +1231,7 @@ func (m *Everything) GetMColor() map[bool]Color {
 	return nil
 }
 
+// GetMDouble returns MDouble, nil if m is nil.
 func (m *Everything) GetMDouble() map[uint32]float64 {
 	if m != nil {
 		return m.MDouble
@@ -1188,6 +1239,7 @@ func (m *Everything) GetMDouble() map[uint32]float64 {
 	return nil
 }
 
+// GetChoice returns what the oneof holds, nil if that is nothing.
 func (m *Everything) GetChoice() Everything_Choice {
 	if m == nil {
 		return nil
@@ -1195,6 +1247,7 @@ func (m *Everything) GetChoice() Everything_Choice {
 	return m.Choice
 }
 
+// GetCUint32 returns CUint32 if Choice holds it, else 0.
 func (m *Everything) GetCUint32() uint32 {
 	if x, ok := m.GetChoice().(*Everything_CUint32); ok {
 		return x.CUint32
@@ -1202,6 +1255,7 @@ func (m *Everything) GetCUint32() uint32 {
 	return 0
 }
 
+// GetCString returns CString if Choice holds it, else "".
 func (m *Everything) GetCString() string {
 	if x, ok := m.GetChoice().(*Everything_CString); ok {
 		return x.CString
@@ -1209,6 +1263,7 @@ func (m *Everything) GetCString() string {
 	return ""
 }
 
+// GetCMessage returns CMessage if Choice holds it, else nil.
 func (m *Everything) GetCMessage() *Everything {
 	if x, ok := m.GetChoice().(*Everything_CMessage); ok {
 		return x.CMessage
@@ -1216,6 +1271,7 @@ func (m *Everything) GetCMessage() *Everything {
 	return nil
 }
 
+// GetCEmpty returns CEmpty if Choice holds it, else nil.
 func (m *Everything) GetCEmpty() *wkt.Empty {
 	if x, ok := m.GetChoice().(*Everything_CEmpty); ok {
 		return x.CEmpty
@@ -1223,6 +1279,7 @@ func (m *Everything) GetCEmpty() *wkt.Empty {
 	return nil
 }
 
+// GetWTimestamp returns WTimestamp, nil if m is nil.
 func (m *Everything) GetWTimestamp() *wkt.Timestamp {
 	if m != nil {
 		return m.WTimestamp
@@ -1230,6 +1287,7 @@ func (m *Everything) GetWTimestamp() *wkt.Timestamp {
 	return nil
 }
 
+// GetWDuration returns WDuration, nil if m is nil.
 func (m *Everything) GetWDuration() *wkt.Duration {
 	if m != nil {
 		return m.WDuration
@@ -1237,6 +1295,7 @@ func (m *Everything) GetWDuration() *wkt.Duration {
 	return nil
 }
 
+// GetWAny returns WAny, nil if m is nil.
 func (m *Everything) GetWAny() *wkt.Any {
 	if m != nil {
 		return m.WAny
@@ -1244,6 +1303,7 @@ func (m *Everything) GetWAny() *wkt.Any {
 	return nil
 }
 
+// GetWStruct returns WStruct, nil if m is nil.
 func (m *Everything) GetWStruct() *wkt.Struct {
 	if m != nil {
 		return m.WStruct
@@ -1251,6 +1311,7 @@ func (m *Everything) GetWStruct() *wkt.Struct {
 	return nil
 }
 
+// GetWString returns WString, nil if m is nil.
 func (m *Everything) GetWString() *wkt.StringValue {
 	if m != nil {
 		return m.WString

@@ -195,6 +195,7 @@ func (*Failed) Descriptor() ([]byte, []int) { return file_calls_v1_calls_proto, 
 // Error returns m as text: a method may fail with it.
 func (m *Failed) Error() string { return codec.FormatError("calls.v1.Failed", m) }
 
+// GetWhy returns Why, "" if m is nil.
 func (m *Failed) GetWhy() string {
 	if m != nil {
 		return m.Why
@@ -202,6 +203,7 @@ func (m *Failed) GetWhy() string {
 	return ""
 }
 
+// GetError_ returns Error_, "" if m is nil.
 func (m *Failed) GetError_() string {
 	if m != nil {
 		return m.Error_
@@ -391,6 +393,7 @@ func (*Worse_Reason) Descriptor() ([]byte, []int) { return file_calls_v1_calls_p
 // Error returns m as text: a method may fail with it.
 func (m *Worse_Reason) Error() string { return codec.FormatError("calls.v1.Worse.Reason", m) }
 
+// GetCode returns Code, 0 if m is nil.
 func (m *Worse_Reason) GetCode() int32 {
 	if m != nil {
 		return m.Code

@@ -35,6 +35,7 @@ func (*SayRequest) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SayRequest) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{0} }
 
+// GetText returns Text, "" if m is nil.
 func (m *SayRequest) GetText() string {
 	if m != nil {
 		return m.Text
@@ -42,6 +43,7 @@ func (m *SayRequest) GetText() string {
 	return ""
 }
 
+// GetTimes returns Times, 0 if m is nil.
 func (m *SayRequest) GetTimes() uint32 {
 	if m != nil {
 		return m.Times
@@ -150,6 +152,7 @@ func (*SayResponse) ProtoMessage() {}
 // Descriptor returns the descriptor of the file, in the form of gzip, and where m stands in it.
 func (*SayResponse) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, []int{1} }
 
+// GetText returns Text, "" if m is nil.
 func (m *SayResponse) GetText() string {
 	if m != nil {
 		return m.Text
@@ -251,6 +254,7 @@ func (*TooLong) Descriptor() ([]byte, []int) { return file_echo_v1_echo_proto, [
 // Error returns m as text: a method may fail with it.
 func (m *TooLong) Error() string { return codec.FormatError("echo.v1.TooLong", m) }
 
+// GetLimit returns Limit, 0 if m is nil.
 func (m *TooLong) GetLimit() uint32 {
 	if m != nil {
 		return m.Limit
