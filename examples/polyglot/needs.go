@@ -48,8 +48,8 @@ func findPython(dir string) ([]string, error) {
 // --preserve-symlinks has it and the worker share the package @bufbuild/protobuf.
 func findNode(dir string) ([]string, error) {
 	program := filepath.Join(dir, "typescript", "dist", "worker.js")
-	if !succeeds("node", "-e", "process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)") {
-		return nil, errors.New("the report worker needs Node 20 or newer: https://nodejs.org")
+	if !succeeds("node", "-e", "const [a, b] = process.versions.node.split('.'); process.exit(a > 20 || a == 20 && b >= 5 ? 0 : 1)") {
+		return nil, errors.New("the report worker needs Node 20.5 or newer: https://nodejs.org")
 	}
 	if _, err := os.Stat(program); err != nil {
 		return nil, errors.New(`the report worker is TypeScript and not built yet. Build it, which fetches what it needs from npm:
