@@ -156,7 +156,7 @@ type RawStream struct {
 func (s *RawStream) Send(m Message) error { return s.m.public(s.call.Send(s.ctx, m)) }
 
 // CloseSend tells the peer that no more messages come.
-func (s *RawStream) CloseSend() { s.call.CloseSend() }
+func (s *RawStream) CloseSend() { s.call.CloseSend(s.ctx) }
 
 // Receive decodes the next message into m. It returns io.EOF when the call has ended well.
 func (s *RawStream) Receive(m Message) error {

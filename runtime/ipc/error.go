@@ -169,6 +169,9 @@ func (m *Method) fromFailure(f *session.Failure) error {
 
 // public makes an error of a session one of this package.
 func (m *Method) public(err error) error {
+	if err == nil {
+		return nil
+	}
 	var f *session.Failure
 	if errors.As(err, &f) {
 		return m.fromFailure(f)

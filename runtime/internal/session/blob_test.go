@@ -286,7 +286,7 @@ func TestLentComesBack(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				c.CloseSend()
+				c.CloseSend(t.Context())
 				n := 0
 				for ; ; n++ {
 					p := new(blobsv1.Picture)

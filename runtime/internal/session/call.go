@@ -45,6 +45,7 @@ type Call struct {
 	// Guarded by the session's mutex.
 	finished  bool // STATUS has come, or the session ended
 	abandoned bool // nobody waits for it
+	canceled  bool // the peer is told so
 	late      bool // its deadline has passed
 	failure   *Failure
 	answered  bool // res is filled
@@ -270,6 +271,14 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 		}
 		return f
 	}
+	head := len(first.b)
+	if first.message > 0 {
+		head = first.message
+	}
+	if head -= frame.HeaderSize; head > s.agreed.maxFrame {
+		c.scratch.forget()
+		return notExecuted(CodeInvalidArgument, "the call's metadata takes %d bytes with what goes before it, over the limit of %d of a frame", head, s.agreed.maxFrame)
+	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
 		c.scratch.whole(first.b)
 		return s.enqueue(ctx, c, first.b, msg|end, true)
@@ -277,6 +286,11 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
 		c.scratch.forget()
 		return f
+	}
+	if c.deadline != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, epoch.Add(time.Duration(c.deadline)))
+		defer cancel()
 	}
 	err := c.sendPieces(ctx, &c.scratch, first.b, first.message, end)
 	if err != nil && !(err == errSendClosed && c.finished) { // how a call that is over ended, the answer tells
@@ -322,12 +336,12 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.closed = flags&frame.End != 0
 	c.mark = s.queued
 	s.pending++
-	s.appendEncoded(frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.role != vacant, s.pending == 1)
+	s.appendEncoded(nil, frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.pending == 1)
 	// To a socket a lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits
 	// for this one's processor, or is moved to another one, from where all that follows takes longer.
 	if send && (s.role != vacant || !c.unary || c.abandoned) {
 		s.gather()
-		s.flush(true)
+		s.flush(nil)
 	}
 	return nil
 }
@@ -515,7 +529,14 @@ func (s *Session) abandon(c *Call, why error) {
 		}
 		return // else it has ended by itself, and goes on saying so
 	}
-	c.abandoned, c.closed, c.discard = true, true, true
+	c.abandoned = true
+	s.giveUp(c, why)
+}
+
+// giveUp tells the peer that nobody wants the rest of a call. Called with the mutex held.
+func (s *Session) giveUp(c *Call, why error) {
+	c.canceled, c.closed, c.discard = true, true, true
+	c.forget()
 	s.owe(&c.stream)
 	c.owesCancel = true
 	c.cancelCode = CodeCanceled
@@ -524,13 +545,16 @@ func (s *Session) abandon(c *Call, why error) {
 	}
 	c.sendWait.notify()
 	c.recvWait.notify()
-	s.flush(false)
+	s.flush(nil)
 }
 
 // sendFailed is how a call fails whose message could not be sent. Called with the mutex held.
 func (s *Session) sendFailed(c *Call, err error) *Failure {
 	if c.finished && c.failure != nil {
 		return c.failure
+	}
+	if c.abandoned && !c.canceled && !c.finished && s.ended == nil {
+		s.giveUp(c, err) // a oneway call, which nobody waits for, but whose request the peer does
 	}
 	s.abandon(c, err)
 	var f *Failure
@@ -565,8 +589,14 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 	return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 }
 
-// CloseSend says that no more messages come from this side.
-func (c *Call) CloseSend() { c.closeSend() } // how the call ended, Receive tells
+// CloseSend says that no more messages come from this side. How the call ended if that cannot be said any more, Receive tells.
+func (c *Call) CloseSend(ctx context.Context) {
+	if err := c.closeSend(ctx); err != nil && ctx.Err() != nil {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		c.s.abandon(c, err)
+	}
+}
 
 // Receive decodes the next message into m. It returns io.EOF when the call has ended well, a *Failure when it has
 // not.

@@ -98,7 +98,7 @@ var actions = [...]action{
 				return err
 			}
 		}
-		c.CloseSend()
+		c.CloseSend(ctx)
 		res := new(blob)
 		if err := c.Receive(ctx, res); err != nil {
 			return err

@@ -167,7 +167,7 @@ func (s *Session) readLoop() {
 	for {
 		err := s.handleBuffered()
 		if err == nil {
-			s.flush(false)
+			s.flush(nil)
 			if s.lend() {
 				if !s.awaitWake() {
 					return
@@ -238,7 +238,7 @@ func (s *Session) readFor(c condition) {
 	s.moved()
 	for {
 		err := s.handleBuffered()
-		s.flush(false)
+		s.flush(nil)
 		if err == nil && !c.ready() && !s.relieve && s.ended == nil {
 			err = s.read()
 		}
@@ -251,7 +251,9 @@ func (s *Session) readFor(c condition) {
 	}
 	if s.relieve {
 		s.relieve = false
-		s.conn.SetReadDeadline(time.Time{})
+		if s.failed == nil { // else there is a time by which reading is to end
+			s.conn.SetReadDeadline(time.Time{})
+		}
 		s.giveBack()
 		return
 	}
@@ -260,6 +262,11 @@ func (s *Session) readFor(c condition) {
 		return
 	}
 	s.role = vacant
+	if s.pending == 1 {
+		c := s.onlyCall() // whose other goroutine may wait, too
+		c.recvWait.notify()
+		c.sendWait.notify()
+	}
 	s.moved()
 }
 
@@ -386,7 +393,7 @@ func (s *Session) handleBuffered() error {
 	}
 	for n := 1; s.w-s.r >= frame.HeaderSize && s.ended == nil; n++ {
 		if s.memory != nil && n%aFew == 0 {
-			s.flush(false) // the peer has work while this side goes on
+			s.flush(nil) // the peer has work while this side goes on
 		}
 		h, err := s.parse()
 		if err != nil {
@@ -538,6 +545,7 @@ func (s *Session) handlePing(h frame.Header) error {
 	if s.pings, s.laterPings = s.laterPings, nil; len(s.pings) > 0 {
 		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
 	}
+	s.settleDrain()
 	return nil
 }
 

@@ -388,7 +388,7 @@ func (in *Incoming) respond(a answer, reading bool) {
 	s.appendAnswer(in, a, reading)
 	if !reading {
 		s.gather()
-		s.flush(true)
+		s.flush(context.Background())
 	}
 }
 
@@ -430,6 +430,12 @@ func (s *Session) appendAnswer(in *Incoming, a answer, reading bool) {
 
 // appendStatus queues the STATUS, of a failure what fits into its limits. Called with the mutex held.
 func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
+	if n := len(emptyHead) + trailerBytes(a.trailers); n > s.agreed.maxFrame && a.f == nil {
+		a.f = failf(CodeResourceExhausted, "the trailers take %d bytes, over the limit of %d of a frame", n, s.agreed.maxFrame)
+	}
+	if in.inside && a.f == nil {
+		a.f = failf(CodeCanceled, "the handler returned in the middle of a message") // success would be a lie, and is not allowed
+	}
 	h := frame.Header{Type: frame.Status, Flags: frame.End, Stream: in.id}
 	if a.message != nil {
 		h.Flags |= frame.Msg
@@ -451,7 +457,11 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 		if reading {
 			alone = s.r == s.w // no more calls have come
 		}
-		s.appendEncoded(h, a.message, !reading, alone)
+		var wait context.Context
+		if !reading {
+			wait = context.Background()
+		}
+		s.appendEncoded(wait, h, a.message, alone)
 		return
 	default:
 		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)
@@ -469,6 +479,10 @@ func (s *Session) failureHead(a answer) []byte {
 	b := p.Append(nil)
 	if len(b) > s.agreed.maxFrame {
 		p.Details = nil
+		b = p.Append(nil)
+	}
+	if len(b) > s.agreed.maxFrame {
+		p.Trailers = nil
 		b = p.Append(nil)
 	}
 	return b

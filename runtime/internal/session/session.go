@@ -272,7 +272,7 @@ func (s *Session) Ping(ctx context.Context) error {
 		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
 	}
 	s.toReader()
-	s.flush(false)
+	s.flush(nil)
 	s.mu.Unlock()
 	select {
 	case <-answer:

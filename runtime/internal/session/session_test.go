@@ -311,7 +311,7 @@ func TestClientStream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	st.CloseSend()
+	st.CloseSend(t.Context())
 	m := new(blob)
 	if err := st.Receive(t.Context(), m); err != nil || string(m.b) != "19990000" {
 		t.Fatalf("got %q, %v", m.b, err)
@@ -337,7 +337,7 @@ func TestBidi(t *testing.T) {
 			t.Fatalf("got %q, %v", m.b, err)
 		}
 	}
-	st.CloseSend()
+	st.CloseSend(t.Context())
 	if err := st.Receive(t.Context(), new(blob)); err != io.EOF {
 		t.Fatalf("got %v, want io.EOF", err)
 	}
@@ -644,13 +644,16 @@ type scripted struct {
 }
 
 // script starts a session whose peer is scripted; their handshake is over.
-func script(t *testing.T) (*Session, *scripted) {
+func script(t *testing.T) (*Session, *scripted) { return scriptWith(t, Config{}, goodHello) }
+
+// scriptWith is script with a configuration and the peer's HELLO.
+func scriptWith(t *testing.T, cfg Config, peer frame.HelloPayload) (*Session, *scripted) {
 	t.Helper()
 	a, b := mem.Pair()
 	p := &scripted{t, b}
 	started := make(chan *Session, 1)
 	go func() {
-		s, err := Start(t.Context(), a, Config{})
+		s, err := Start(t.Context(), a, cfg)
 		if err != nil {
 			t.Error(err)
 		}
@@ -660,7 +663,7 @@ func script(t *testing.T) (*Session, *scripted) {
 		t.Fatal(err)
 	}
 	p.expect(frame.Hello)
-	if _, err := b.Write(hello(goodHello)); err != nil {
+	if _, err := b.Write(hello(peer)); err != nil {
 		t.Fatal(err)
 	}
 	s := <-started
@@ -675,18 +678,44 @@ func script(t *testing.T) (*Session, *scripted) {
 // expect reads the next frame, which is of a type.
 func (p *scripted) expect(want frame.Type) frame.Header {
 	p.t.Helper()
+	h := p.next()
+	if h.Type != want {
+		p.t.Fatalf("got %v, want a %v", h, want)
+	}
+	return h
+}
+
+// until reads frames to the first one of a type.
+func (p *scripted) until(want frame.Type) frame.Header {
+	p.t.Helper()
+	for {
+		if h := p.next(); h.Type == want {
+			return h
+		}
+	}
+}
+
+func (p *scripted) next() frame.Header {
+	p.t.Helper()
 	head := make([]byte, frame.HeaderSize)
 	if _, err := io.ReadFull(p.conn, head); err != nil {
 		p.t.Fatal(err)
 	}
 	h, err := frame.Parse(head, 1<<20)
-	if err != nil || h.Type != want {
-		p.t.Fatalf("got %v, %v, want a %v", h, err, want)
+	if err != nil {
+		p.t.Fatal(err)
 	}
 	if _, err := io.CopyN(io.Discard, p.conn, int64(h.Length)); err != nil {
 		p.t.Fatal(err)
 	}
 	return h
+}
+
+// settled returns when all that was sent has been handled.
+func (p *scripted) settled() {
+	p.t.Helper()
+	p.send(frame.Header{Type: frame.Ping})
+	p.until(frame.Ping)
 }
 
 func (p *scripted) send(h frame.Header, payload ...byte) {

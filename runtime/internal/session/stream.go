@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -39,6 +40,7 @@ type stream struct {
 
 	// Leaving.
 	credit int
+	inside bool // the last piece that was sent is not the last one of its message
 
 	// Owed to the peer, sent with the next write.
 	owes       int
@@ -116,7 +118,9 @@ func (st *stream) init(s *Session, id frame.StreamID) {
 
 // single is the largest message that is sent in one DATA frame. It is at most a quarter of a window, so that a receiver that
 // returns credit by half windows never leaves a sender without enough.
-func (s *Session) single() int { return min(singleMost, s.agreed.window/4-frame.HeaderSize) }
+func (s *Session) single() int {
+	return min(singleMost, s.agreed.window/4-frame.HeaderSize, s.agreed.maxFrame)
+}
 
 // expect makes ready for messages to come. Called with the mutex held.
 func (st *stream) expect() {
@@ -311,7 +315,7 @@ func (s *Session) release(room int) {
 // frame, which may be one that waits for this credit. Called and returns with the mutex held; it is released meanwhile.
 func (s *Session) grant() {
 	if len(s.due) > 0 {
-		s.flush(false)
+		s.flush(nil)
 	}
 }
 
@@ -351,6 +355,11 @@ func (st *stream) raise(now int64) int {
 func (st *stream) drop() {
 	st.over, st.closed = true, true
 	st.finish()
+	st.forget()
+}
+
+// forget gives up what has arrived and is not taken, and the message that is being put together. Called with the mutex held.
+func (st *stream) forget() {
 	if st.arrivals == nil {
 		return
 	}
@@ -415,7 +424,7 @@ func (st *stream) fetch(ctx context.Context) error {
 	defer s.mu.Unlock()
 	st.burst = 0
 	st.settle()
-	s.flush(false)
+	s.flush(nil)
 	for !st.ready() {
 		if err := s.wait(ctx, &st.recvWait, st); err != nil {
 			return err
@@ -496,10 +505,10 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 		flags |= frame.Apart
 	}
 	st.credit -= len(b)
-	s.appendEncoded(frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true, true)
+	s.appendEncoded(ctx, frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
 	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
 	if st.burst++; st.burst == 1 || s.memory != nil {
-		s.flush(true)
+		s.flush(ctx)
 	} else {
 		s.flushLater()
 	}
@@ -626,7 +635,7 @@ func (st *stream) awaitCredit(ctx context.Context, want int) error {
 	for s.ended == nil && !st.closed {
 		switch {
 		case st.credit < want:
-			s.flush(true) // the peer cannot return credit for what it has not got
+			s.flush(ctx) // the peer cannot return credit for what it has not got
 			if st.credit >= want {
 				continue
 			}
@@ -636,7 +645,9 @@ func (st *stream) awaitCredit(ctx context.Context, want int) error {
 		case len(s.out) >= outHigh:
 			s.room = append(s.room, &st.sendWait)
 			s.flushLater()
-			if err := s.wait(ctx, &st.sendWait, roomReady{st}); err != nil {
+			err := s.wait(ctx, &st.sendWait, roomReady{st})
+			s.room = slices.DeleteFunc(s.room, func(w *waiter) bool { return w == &st.sendWait }) // the call may end, and be used again
+			if err != nil {
 				return err
 			}
 		default:
@@ -661,7 +672,12 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 	defer c.forget()
 	var segments [][]byte
 	for first := true; ; first = false {
-		if err := st.awaitCredit(ctx, pieceRoom+min(len(b)-from, pieceLeast)); err != nil {
+		err := ctx.Err()
+		if err == nil {
+			err = st.awaitCredit(ctx, pieceRoom+min(len(b)-from, pieceLeast))
+		}
+		if err != nil {
+			st.closed = st.closed || !first // nothing can follow half a message
 			return err
 		}
 		most := pieceAlone
@@ -681,25 +697,26 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 			h.Flags = frame.Msg | flags
 		}
 		st.credit -= end - start
+		st.inside = end < len(b)
 		if len(c.spread) == 0 {
-			s.appendEncoded(h, b[start:end], true, false)
+			s.appendEncoded(ctx, h, b[start:end], false)
 		} else {
 			segments = c.segments(segments[:0], b, start, from, end)
-			s.appendSegments(h, segments)
+			s.appendSegments(ctx, h, segments)
 		}
 		if from = end; from == len(b) {
 			st.closed = st.closed || flags&frame.End != 0
-			s.flush(true)
+			s.flush(ctx)
 			return nil
 		}
 		if len(s.out) > 0 {
-			s.flush(true)
+			s.flush(ctx)
 		}
 	}
 }
 
 // closeSend says that no more messages come from this side.
-func (st *stream) closeSend() error {
+func (st *stream) closeSend(ctx context.Context) error {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -710,7 +727,7 @@ func (st *stream) closeSend() error {
 		return nil
 	}
 	// An END costs credit like any frame, so it waits for it like any.
-	if err := st.awaitCredit(context.Background(), frame.HeaderSize); err != nil {
+	if err := st.awaitCredit(ctx, frame.HeaderSize); err != nil {
 		if errors.Is(err, errSendClosed) {
 			return nil
 		}
@@ -719,7 +736,7 @@ func (st *stream) closeSend() error {
 	st.credit -= frame.HeaderSize
 	st.closed = true
 	s.appendFrame(frame.Header{Type: frame.Data, Flags: frame.End, Stream: st.id}, nil)
-	s.flush(true)
+	s.flush(ctx)
 	return nil
 }
 
@@ -759,7 +776,7 @@ func (s *Session) doInstead(ctx context.Context, c condition) (done bool, err er
 		return true, nil
 	}
 	if len(s.out) > 0 && !s.writing && s.failed == nil && s.ended == nil {
-		s.flush(true) // a call that was left for the caller to write, which now is not the one to read
+		s.flush(nil) // a call that was left for the caller to write, which now is not the one to read
 		return true, nil
 	}
 	return false, nil

@@ -36,10 +36,10 @@ func (s *Session) appendFrame(h frame.Header, payload []byte) {
 const direct = 8 << 10
 
 // appendEncoded appends a frame that was encoded with room for its header. A large one is written from where it lies, if
-// nobody else is writing: with wait all of it, else as much as can be written at once. So is, into memory, one that is alone:
-// no others are about to follow, with which it could share a write. Called and returns with the mutex held, which is released
-// meanwhile.
-func (s *Session) appendEncoded(h frame.Header, b []byte, wait, alone bool) {
+// nobody else is writing: what can be written at once, and with wait the rest, too, until that ends. So is, into memory, one
+// that is alone: no others are about to follow, with which it could share a write. Called and returns with the mutex held,
+// which is released meanwhile.
+func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, alone bool) {
 	h.Length = uint32(len(b) - frame.HeaderSize)
 	h.Put(b)
 	s.queued += uint64(len(b))
@@ -60,7 +60,7 @@ func (s *Session) appendEncoded(h frame.Header, b []byte, wait, alone bool) {
 	}
 	s.writing = true
 	if s.writeQueued(wait) {
-		s.wrote(nil, s.writeFirst(b, wait))
+		s.writeFirst(wait, b)
 	} else {
 		s.out = append(s.out, b...)
 	}
@@ -69,7 +69,7 @@ func (s *Session) appendEncoded(h frame.Header, b []byte, wait, alone bool) {
 
 // appendSegments is appendEncoded, with wait, of a large frame whose bytes lie in several places. The first one has room for
 // the header.
-func (s *Session) appendSegments(h frame.Header, list [][]byte) {
+func (s *Session) appendSegments(wait context.Context, h frame.Header, list [][]byte) {
 	n := 0
 	for _, b := range list {
 		n += len(b)
@@ -77,19 +77,16 @@ func (s *Session) appendSegments(h frame.Header, list [][]byte) {
 	h.Length = uint32(n - frame.HeaderSize)
 	h.Put(list[0])
 	s.queued += uint64(n)
-	straight := false
 	if s.writesNow() {
 		s.writing = true
-		straight = s.writeQueued(true)
-		for i := 0; straight && i < len(list) && s.failed == nil; i++ { // the first failure says it all
-			s.wrote(nil, s.writeFirst(list[i], true))
+		if s.writeQueued(wait) {
+			s.writeFirst(wait, list...)
+			list = nil
 		}
 		s.writing = false
 	}
-	if !straight {
-		for _, b := range list {
-			s.out = append(s.out, b...)
-		}
+	for _, b := range list {
+		s.out = append(s.out, b...)
 	}
 }
 
@@ -100,11 +97,12 @@ func (s *Session) writesNow() bool {
 
 // writeQueued writes what is queued, before a frame that need not be, and says whether nothing else is queued now. Called and
 // returns with the mutex held, which is released meanwhile.
-func (s *Session) writeQueued(wait bool) bool {
+func (s *Session) writeQueued(wait context.Context) bool {
 	s.collect()
 	if len(s.out) > 0 {
 		queued := s.takeOut()
-		s.wrote(queued, s.writeFirst(queued, wait))
+		s.writeFirst(wait, queued)
+		s.keepSpare(queued)
 	}
 	if len(s.out) > 0 || s.failed != nil {
 		return false
@@ -113,20 +111,28 @@ func (s *Session) writeQueued(wait bool) bool {
 	return true
 }
 
-// writeFirst writes b, which was queued before what is queued now. Without wait, what cannot be written at once is queued
-// again. Called and returns with the mutex held; it is released meanwhile.
-func (s *Session) writeFirst(b []byte, wait bool) error {
-	n, err := s.tryWrite(b)
-	switch {
-	case err != nil || n == len(b):
-		return err
-	case wait:
-		s.mu.Unlock()
-		defer s.mu.Lock()
-		return s.writeAll(b[n:])
-	default:
-		s.out = slices.Insert(s.out, 0, b[n:]...)
-		return nil
+// writeFirst writes what lies in list, which comes before what is queued now: what can be written at once, and with wait the
+// rest, too, until that ends. What is left then is queued again. Called and returns with the mutex held; it is released
+// meanwhile.
+func (s *Session) writeFirst(wait context.Context, list ...[]byte) {
+	for i, b := range list {
+		n, err := s.tryWrite(b)
+		if err == nil && n < len(b) && wait != nil {
+			s.mu.Unlock()
+			var more int
+			more, err = s.writeAll(wait, b[n:])
+			s.mu.Lock()
+			n += more
+		}
+		s.wrote(err)
+		if s.failed != nil {
+			return // the first failure says it all
+		}
+		if n < len(b) {
+			list[i] = b[n:]
+			s.out = slices.Concat(slices.Concat(list[i:]...), s.out)
+			return
+		}
 	}
 }
 
@@ -159,10 +165,10 @@ func (s *Session) owe(st *stream) {
 	}
 }
 
-// flush writes what is queued, unless somebody is writing already, who will then write this too. Without wait it
-// never blocks: what the connection does not take at once is left to a goroutine. Called and returns with the mutex
+// flush writes what is queued, unless somebody is writing already, who will then write this too. It waits until wait ends, and
+// never where that is nil: what the connection does not take by then is left to a goroutine. Called and returns with the mutex
 // held; it is released meanwhile.
-func (s *Session) flush(wait bool) {
+func (s *Session) flush(wait context.Context) {
 	if s.writing {
 		return
 	}
@@ -170,17 +176,20 @@ func (s *Session) flush(wait bool) {
 	for s.collect(); len(s.out) > 0 && s.ended == nil && s.failed == nil; s.collect() {
 		b := s.takeOut()
 		n, err := s.tryWrite(b)
-		if err == nil && n < len(b) {
-			if !wait {
-				s.wg.Add(1)
-				go s.flushRest(b[n:])
-				return // still writing
-			}
+		if err == nil && n < len(b) && wait != nil {
 			s.mu.Unlock()
-			err = s.writeAll(b[n:])
+			var more int
+			more, err = s.writeAll(wait, b[n:])
 			s.mu.Lock()
+			n += more
 		}
-		s.wrote(b, err)
+		if err == nil && n < len(b) && s.ended == nil {
+			s.wg.Add(1)
+			go s.flushRest(b[n:])
+			return // still writing
+		}
+		s.keepSpare(b)
+		s.wrote(err)
 	}
 	s.writing = false
 	s.wakeRoom()
@@ -189,7 +198,7 @@ func (s *Session) flush(wait bool) {
 // flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
 // write. Called with the mutex held.
 func (s *Session) flushLater() {
-	if s.writing || s.ended != nil || len(s.out) == 0 {
+	if s.writing || s.ended != nil || s.failed != nil || len(s.out) == 0 {
 		return
 	}
 	s.writing = true
@@ -200,15 +209,17 @@ func (s *Session) flushLater() {
 // flushRest writes what a write that must not wait left over, and what has come since.
 func (s *Session) flushRest(b []byte) {
 	defer s.wg.Done()
+	var err error
 	if len(b) > 0 {
-		err := s.writeAll(b)
-		s.mu.Lock()
-		s.wrote(b, err)
-	} else {
-		s.mu.Lock()
+		_, err = s.writeAll(context.Background(), b)
+	}
+	s.mu.Lock()
+	if len(b) > 0 {
+		s.keepSpare(b)
+		s.wrote(err)
 	}
 	s.writing = false
-	s.flush(true)
+	s.flush(context.Background())
 	s.mu.Unlock()
 }
 
@@ -219,11 +230,15 @@ func (s *Session) takeOut() []byte {
 	return b
 }
 
-// wrote notes what a write did. Called with the mutex held.
-func (s *Session) wrote(b []byte, err error) {
-	if b != nil && cap(b) <= spareMax {
+// keepSpare keeps a buffer for the next write, if it is not too large. Called with the mutex held.
+func (s *Session) keepSpare(b []byte) {
+	if cap(b) <= spareMax {
 		s.spare = b[:0]
 	}
+}
+
+// wrote notes what a write did. Called with the mutex held.
+func (s *Session) wrote(err error) {
 	s.wakeRoom()
 	if err != nil {
 		s.writeFailed(err)
@@ -271,23 +286,41 @@ func (s *Session) tryWrite(b []byte) (int, error) {
 	return s.try.TryWrite(b)
 }
 
-// writeAll writes b and waits as long as the peer takes something within each stall limit.
-func (s *Session) writeAll(b []byte) error {
-	total := 0
+// writeAll writes b and waits as long as the peer takes something within each stall limit. When ctx ends it returns how much
+// has been written by then. Called by whoever is writing, without the mutex.
+func (s *Session) writeAll(ctx context.Context, b []byte) (total int, err error) {
+	if ctx.Done() != nil {
+		called := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			s.conn.SetWriteDeadline(time.Unix(1, 0))
+			close(called)
+		})
+		defer func() {
+			if !stop() {
+				<-called
+				s.conn.SetWriteDeadline(time.Time{})
+			}
+		}()
+	}
 	for {
 		s.conn.SetWriteDeadline(time.Now().Add(s.limits.Stall))
+		if ctx.Err() != nil {
+			return total, nil
+		}
 		n, err := s.conn.Write(b[total:])
 		total += n
 		switch {
 		case total == len(b):
 			s.conn.SetWriteDeadline(time.Time{}) // else it would fail a later write that does not wait
-			return nil
+			return total, nil
 		case err == nil:
-			return fmt.Errorf("wrote %d of %d bytes without an error", total, len(b))
+			return total, fmt.Errorf("wrote %d of %d bytes without an error", total, len(b))
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+			return total, err
+		case ctx.Err() != nil:
+			return total, nil
 		case n == 0:
-			return endf(Stalled, "the peer has read nothing for %v", s.limits.Stall)
+			return total, endf(Stalled, "the peer has read nothing for %v", s.limits.Stall)
 		}
 	}
 }
@@ -298,7 +331,7 @@ func (s *Session) flushAll(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		s.flush(true)
+		s.flush(ctx)
 		if !s.writing || s.ended != nil {
 			return nil
 		}

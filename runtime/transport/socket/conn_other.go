@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"context"
 	"net"
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
@@ -26,4 +27,4 @@ func (c *conn) Peer() transport.Peer { return c.peer }
 
 // lockDir does nothing: this system has no lock on directories, and two servers that start at the same moment may
 // both take the place.
-func lockDir(string) (func(), error) { return func() {}, nil }
+func lockDir(context.Context, string) (func(), error) { return func() {}, nil }

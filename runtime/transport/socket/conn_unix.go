@@ -3,10 +3,13 @@
 package socket
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/transport"
 )
@@ -55,20 +58,27 @@ type plain struct {
 
 func (c *plain) Peer() transport.Peer { return c.peer }
 
-// lockDir keeps other servers of this package from changing dir.
-func lockDir(dir string) (unlock func(), err error) {
+// lockDir keeps other servers of this package from changing dir. It waits within ctx: whoever may read a directory that is
+// everybody's can hold its lock.
+func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			break
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("waiting for the lock of the directory %s, which another process holds: %w", dir, ctx.Err())
+		case <-time.After(wait):
 		}
 	}
-	if err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
-	}
-	return func() { f.Close() }, nil
 }

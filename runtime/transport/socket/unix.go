@@ -130,7 +130,7 @@ func settle(ctx context.Context, born, path string) (mine os.FileInfo, err error
 		return nil, err
 	}
 	// Of two servers that start at once, the one that gets the directory's lock second finds the first alive.
-	unlock, err := lockDir(filepath.Dir(path))
+	unlock, err := lockDir(ctx, filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,280 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+)
+
+// What happens to calls that end in the middle of something: of a message, of a write, of another wait.
+
+// firstPiece is the payload of the first piece of a message of so many bytes.
+func firstPiece(total int, piece []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(total)), piece...)
+}
+
+var success = (&frame.StatusPayload{}).Append(nil)
+
+// TestCancelInsideAMessage: the rest of an answer, and its STATUS, may have crossed the CANCEL. What had come is given up at
+// once, so that others have its room.
+func TestCancelInsideAMessage(t *testing.T) {
+	s, p := script(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *Failure, 1)
+	go func() { done <- s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)) }()
+	id := p.expect(frame.Call).Stream
+	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: id}, firstPiece(2<<20, make([]byte, 10_000))...)
+	p.settled()
+	cancel()
+	if f := <-done; f == nil || f.Code != CodeCanceled {
+		t.Errorf("got %+v", f)
+	}
+	p.until(frame.Cancel)
+	s.mu.Lock()
+	if s.reserved != 0 {
+		t.Errorf("%d bytes are reserved for nobody", s.reserved)
+	}
+	s.mu.Unlock()
+	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: id}, make([]byte, 10_000)...)
+	p.send(frame.Header{Type: frame.Status, Flags: frame.End, Stream: id}, success...)
+	p.settled()
+	if err := s.Err(); err != nil {
+		t.Errorf("the session has ended: %v", err)
+	}
+}
+
+// TestHandlerEndsInsideAMessage: a handler that takes no notice of a failed Send has not succeeded, and nothing comes behind
+// half a message.
+func TestHandlerEndsInsideAMessage(t *testing.T) {
+	after := make(chan error, 1)
+	m := &Method{Path: "x", Stream: func(in *Incoming) (codec.Message, *Failure) {
+		if err := in.Receive(new(blob)); err != nil {
+			t.Error(err)
+		}
+		in.Send(&blob{make([]byte, 1<<20)})
+		after <- in.Send(text("small"))
+		return nil, nil
+	}}
+	_, p := scriptWith(t, Config{Side: 1, Methods: map[uint64]*Method{1: m}}, goodHello)
+	if _, err := p.conn.Write(callOf(1, 0, 1, frame.Msg|frame.End, nil)); err != nil {
+		t.Fatal(err)
+	}
+	id := p.expect(frame.Data).Stream
+	p.send(frame.Header{Type: frame.Cancel, Stream: id, Arg: CodeCanceled})
+	for {
+		h := p.next()
+		if h.Type == frame.Status {
+			if h.Arg != CodeCanceled {
+				t.Errorf("the STATUS of half a message has the code %d", h.Arg)
+			}
+			break
+		}
+		if h.Type == frame.Data && h.Flags&frame.More == 0 {
+			t.Error("a message that is not whole was finished")
+		}
+	}
+	if err := <-after; err != context.Canceled {
+		t.Errorf("sending behind half a message: %v", err)
+	}
+}
+
+// TestOnewayGivenUp: the peer is told, else it would wait for the rest of the request, and both would keep the slot.
+func TestOnewayGivenUp(t *testing.T) {
+	s, p := script(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *Failure, 1)
+	go func() { done <- s.Oneway(ctx, Outgoing{Method: mEcho}, &blob{make([]byte, 1<<20)}) }()
+	id := p.expect(frame.Call).Stream
+	p.expect(frame.Data)
+	cancel()
+	p.until(frame.Cancel)
+	if f := <-done; f == nil || f.Code != CodeCanceled {
+		t.Errorf("got %+v", f)
+	}
+	p.send(frame.Header{Type: frame.Status, Flags: frame.End, Arg: CodeCanceled, Stream: id}, success...)
+	p.settled()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending != 0 {
+		t.Errorf("%d calls are pending", s.pending)
+	}
+}
+
+// TestSmallFrames: no frame is larger than the peer takes, though a stream's window has room for it.
+func TestSmallFrames(t *testing.T) {
+	small := goodHello
+	small.MaxFrame = 5000
+	s, p := scriptWith(t, Config{}, small)
+	go func() {
+		c, f := s.Open(t.Context(), Outgoing{Method: mSum}, nil, false)
+		if f != nil {
+			t.Error(f)
+			return
+		}
+		if err := c.Send(t.Context(), &blob{make([]byte, 10_000)}); err != nil {
+			t.Error(err)
+		}
+	}()
+	p.expect(frame.Call)
+	for sum := 0; sum < 10_004; {
+		h := p.expect(frame.Data)
+		if h.Length > small.MaxFrame {
+			t.Errorf("a frame of %d bytes", h.Length)
+		}
+		sum += int(h.Length)
+	}
+	md := frame.Metadata{"a": string(make([]byte, 5000))}
+	f := s.Unary(t.Context(), Outgoing{Method: mEcho, Metadata: md}, text("x"), new(blob))
+	if f == nil || f.Code != CodeInvalidArgument || !f.NotExecuted {
+		t.Errorf("metadata that does not fit: got %+v", f)
+	}
+}
+
+// TestTrailersThatDoNotFit: they fail the call, not the session.
+func TestTrailersThatDoNotFit(t *testing.T) {
+	s, _, sv := pair(t, Config{Limits: Limits{MaxFrame: minFrame}}, Config{})
+	sv.methods[mEcho].Unary = func(in *Incoming, req codec.Message) (codec.Message, *Failure) {
+		if err := in.SetTrailer("a", string(bytes.Repeat([]byte("x"), minFrame))); err != nil {
+			t.Error(err)
+		}
+		return req, nil
+	}
+	for range 2 {
+		if _, f := call(s, mEcho, "x"); f == nil || f.Code != CodeResourceExhausted {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
+
+// TestDeadlinesOfSenders: whatever a sender waits for, its time is kept, though the peer reads nothing, or gives no credit.
+func TestDeadlinesOfSenders(t *testing.T) {
+	const limit = time.Second
+	for _, c := range []struct {
+		name string
+		read bool // the peer reads
+		run  func(ctx context.Context, s *Session) error
+	}{
+		{"a large request without credit", true, func(_ context.Context, s *Session) error {
+			return asError(s.Unary(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
+		}},
+		{"a large oneway request without credit", true, func(_ context.Context, s *Session) error {
+			return asError(s.Oneway(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}))
+		}},
+		{"a large request that is not read", false, func(_ context.Context, s *Session) error {
+			return asError(s.Unary(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
+		}},
+		{"small requests that are not read", false, func(ctx context.Context, s *Session) error {
+			for {
+				if f := s.Oneway(ctx, Outgoing{Method: mEcho}, &blob{make([]byte, 10_000)}); f != nil {
+					return f
+				}
+			}
+		}},
+		{"a stream that is not read", false, func(ctx context.Context, s *Session) error { return sendWithout(ctx, s, 10_000) }},
+		{"a stream of large messages that is not read", false, func(ctx context.Context, s *Session) error { return sendWithout(ctx, s, 60_000) }},
+		{"the end of a stream without credit", true, func(ctx context.Context, s *Session) error {
+			c, f := s.Open(ctx, Outgoing{Method: mSum}, nil, false)
+			if f != nil {
+				return f
+			}
+			for range 16 { // the window
+				if err := c.Send(ctx, &blob{make([]byte, 4<<10-frame.HeaderSize)}); err != nil {
+					return err
+				}
+			}
+			c.CloseSend(ctx)
+			return ctx.Err()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := script(t)
+				if c.read {
+					go io.Copy(io.Discard, p.conn)
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				begin := time.Now()
+				err := c.run(ctx, s)
+				var f *Failure
+				if !errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &f) && f.Code == CodeDeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(begin); took != limit {
+					t.Errorf("it took %v, not %v", took, limit)
+				}
+			})
+		})
+	}
+}
+
+func asError(f *Failure) error {
+	if f == nil {
+		return nil
+	}
+	return f
+}
+
+// sendWithout sends messages of so many bytes until that fails.
+func sendWithout(ctx context.Context, s *Session, size int) error {
+	c, f := s.Open(ctx, Outgoing{Method: mSum}, nil, false)
+	if f != nil {
+		return f
+	}
+	for {
+		if err := c.Send(ctx, &blob{make([]byte, size)}); err != nil {
+			return err
+		}
+	}
+}
+
+// TestDrainBesideAPing: a drain is over when its calls are, whoever else waits for an answer to a PING.
+func TestDrainBesideAPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := script(t)
+		drained, pinged := make(chan error, 1), make(chan error, 1)
+		go func() { drained <- s.Drain(context.Background()) }()
+		p.until(frame.Ping)
+		go func() { pinged <- s.Ping(context.Background()) }()
+		synctest.Wait()
+		p.send(frame.Header{Type: frame.Ping, Flags: frame.Ack})
+		p.until(frame.Ping)
+		synctest.Wait()
+		p.send(frame.Header{Type: frame.Ping, Flags: frame.Ack})
+		if err := <-drained; err != nil {
+			t.Errorf("Drain: %v", err)
+		}
+		<-pinged // its answer, or the end of the session
+	})
+}
+
+// TestAnEndedCallIsNotWokenForRoom: a request that is answered before it was sent leaves nothing behind.
+func TestAnEndedCallIsNotWokenForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := script(t)
+		for range 6 {
+			go s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 60_000)}, new(blob))
+		}
+		synctest.Wait()
+		done := make(chan *Failure, 1)
+		go func() { done <- s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 200_000)}, new(blob)) }()
+		synctest.Wait()
+		p.send(frame.Header{Type: frame.Status, Flags: frame.End, Arg: CodeUnimplemented, Stream: frame.NewStreamID(6, 0, 1)}, success...)
+		if f := <-done; f == nil || f.Code != CodeUnimplemented {
+			t.Errorf("got %+v", f)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.room) > 6 {
+			t.Errorf("%d wait for room", len(s.room))
+		}
+	})
+}
