@@ -260,21 +260,27 @@ func TestDrainBesideAPing(t *testing.T) {
 func TestAnEndedCallIsNotWokenForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := script(t)
-		for range 6 {
-			go s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 60_000)}, new(blob))
+		for _, n := range []int{2, 6} { // what is being written, and what waits behind it
+			for range n {
+				go s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 60_000)}, new(blob))
+			}
+			synctest.Wait()
 		}
-		synctest.Wait()
 		done := make(chan *Failure, 1)
 		go func() { done <- s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 200_000)}, new(blob)) }()
 		synctest.Wait()
-		p.send(frame.Header{Type: frame.Status, Flags: frame.End, Arg: CodeUnimplemented, Stream: frame.NewStreamID(6, 0, 1)}, success...)
+		waiting := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.room)
+		}
+		before := waiting()
+		p.send(frame.Header{Type: frame.Status, Flags: frame.End, Arg: CodeUnimplemented, Stream: frame.NewStreamID(8, 0, 1)}, success...)
 		if f := <-done; f == nil || f.Code != CodeUnimplemented {
 			t.Errorf("got %+v", f)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.room) > 6 {
-			t.Errorf("%d wait for room", len(s.room))
+		if after := waiting(); before == 0 || after != before-1 {
+			t.Errorf("%d wait for room, %d did before", after, before)
 		}
 	})
 }
