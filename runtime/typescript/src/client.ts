@@ -40,12 +40,16 @@ const callers: Record<Kind, (s: Session, m: Method) => unknown> = {
   oneway: (s, m) => (request: Init, options?: CallOptions) => oneway(s, m, request, options),
 };
 
-/** What a call starts with. Throws the RpcError of a request that cannot be encoded. */
+/** Whether the requests of a kind of call follow it. Of the others the one request goes with it. */
+const streamed: Record<Kind, boolean> = { unary: false, "server stream": false, "client stream": true, bidi: true, oneway: false };
+
+/** What a call starts with; request is passed over where requests follow. Throws the RpcError of one that cannot be encoded. */
 function outgoing(m: Method, request: Init | undefined, options: CallOptions | undefined): Outgoing {
+  const open = streamed[m.kind];
   return {
     method: m.id,
-    request: request === undefined ? undefined : encode(m, m.input, request),
-    open: request === undefined,
+    request: open ? undefined : encode(m, m.input, request),
+    open,
     metadata: options?.metadata,
     timeoutMs: timeout(m, options?.timeoutMs ?? m.timeoutMs),
     signal: options?.signal,
@@ -62,12 +66,22 @@ function timeout(m: Method, ms: number | undefined): number | undefined {
   return ms;
 }
 
-function encode(m: Method, desc: DescMessage, message: Init): Uint8Array {
+function encode(m: Method, desc: DescMessage, message: Init | undefined): Uint8Array {
+  const refused = streamed[m.kind] ? failure : notExecuted; // of those that follow a call the handler runs already
+  if (typeof message !== "object" || message === null) {
+    // create would make an empty message of it: what a program forgot to pass is not to be sent as that.
+    throw m.error(refused(Code.InvalidArgument, `the request is ${said(message)}: want the message ${desc.typeName}, or an object with some of its fields`));
+  }
   try {
     return toBinary(desc, create(desc, message as never));
   } catch (err) {
-    throw m.error(notExecuted(Code.Internal, `encoding the request: ${textOf(err)}`, err));
+    throw m.error(refused(Code.Internal, `encoding the request: ${textOf(err)}`, err));
   }
+}
+
+/** What was given in place of something else, for people. */
+function said(v: unknown): string {
+  return v === undefined || v === null ? String(v) : `of type ${typeof v}`;
 }
 
 /** Does a whole call of one request and one response. */
@@ -229,6 +243,9 @@ class Responses implements AsyncIterableIterator<Message> {
 
 /** Calls with all of the requests, and returns the response. */
 async function clientStream(s: Session, m: Method, requests: Requests, options: CallOptions | undefined): Promise<Message> {
+  if (typeof requests !== "object" || requests === null || !(Symbol.asyncIterator in requests || Symbol.iterator in requests)) {
+    throw m.error(notExecuted(Code.InvalidArgument, `the requests are ${said(requests)}: want something to iterate over, an array or a generator`));
+  }
   const call = new CallStream(s, m, undefined, options);
   try {
     await sendAll(call, requests);

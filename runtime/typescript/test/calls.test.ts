@@ -343,6 +343,29 @@ test("what is no message is refused before the call", async () => {
   assert.match(odd.text, /timeoutMs is NaN/);
 });
 
+test("undefined is no request, whatever the kind of the call", { timeout: 20_000 }, async () => {
+  await using conn = await to({}, { limits: { calls: 1 } });
+  const c = client(Echo, conn);
+  const none = undefined as never;
+  for (const [call, want] of [
+    [() => c.say(none), /^the request is undefined: want the message echo\.v1\.SayRequest, or an object with some of its fields$/],
+    [() => c.say(null as never), /the request is null/],
+    [() => c.say("text" as never), /the request is of type string/],
+    [() => c.note(none), /the request is undefined/],
+    [() => collect(c.repeat(none)), /the request is undefined/],
+    [() => c.join(none), /^the requests are undefined: want something to iterate over, an array or a generator$/],
+    [() => c.join({} as never), /the requests are of type object/],
+  ] as const) {
+    const err = await failed(call());
+    assert.ok(err.code === Code.InvalidArgument && err.notExecuted, err.message);
+    assert.match(err.text, want);
+  }
+  await using chat = c.chat();
+  const err = await failed(chat.send(none));
+  assert.match(err.text, /the request is undefined/);
+  assert.ok(!err.notExecuted);
+});
+
 test("a handler without a response fails with INTERNAL", async () => {
   await using conn = await to({ say: (() => undefined) as never });
   assert.equal((await failed(client(Echo, conn).say({ text: "" }))).code, Code.Internal);
