@@ -143,6 +143,8 @@ class CallStream {
   private readonly ready: Promise<void>; // it has a slot, or has ended
   private ended = false;
   private failed: Failure | undefined;
+  private shut: string | undefined; // why this side sends no more, where it is of its own doing
+  private closing: Promise<void> | undefined;
 
   constructor(
     private readonly s: Session,
@@ -158,6 +160,7 @@ class CallStream {
       ended: (f) => {
         this.ended = true;
         this.failed = f;
+        this.shut = undefined;
         if (call !== undefined) {
           options?.onTrailers?.(call.trailers);
         }
@@ -174,8 +177,11 @@ class CallStream {
     return this.ended;
   }
 
-  /** Sends a message; false when the call has ended. */
+  /** Sends a message; false when the call has ended. Throws the RpcError where this side has closed its half of it. */
   async send(message: Init): Promise<boolean> {
+    if (this.shut !== undefined) {
+      throw this.m.error(failure(Code.FailedPrecondition, this.shut));
+    }
     const b = encode(this.m, this.m.input, message);
     const most = this.s.shared.agreed.maxMessage;
     if (b.length > most) {
@@ -189,7 +195,14 @@ class CallStream {
     return (await this.call.stream?.send(b, false)) ?? false;
   }
 
-  async closeSend(): Promise<void> {
+  closeSend(): Promise<void> {
+    if (!this.ended) {
+      this.shut = "this side has closed its half of the call, so it sends no more";
+    }
+    return (this.closing ??= this.sendEnd()); // there is one END
+  }
+
+  private async sendEnd(): Promise<void> {
     await this.ready;
     await this.call.stream?.send(undefined, true);
   }
@@ -217,7 +230,10 @@ class CallStream {
 
   /** Ends the call if it has not ended, and forgets what nobody has taken. */
   close(): void {
-    this.call.calls.giveUp(this.call, failure(Code.Cancelled, "closed by the caller"));
+    if (!this.ended) {
+      this.call.calls.giveUp(this.call, failure(Code.Cancelled, "closed by the caller"));
+      this.shut = "this side has closed the call";
+    }
     this.call.stream?.drop();
   }
 }

@@ -23,7 +23,8 @@ export interface CallOptions {
 export interface BidiCall<Req extends Message, Res extends Message> extends AsyncIterable<Res>, AsyncDisposable {
   /**
    * Sends a message. The promise is resolved when it is on its way, which waits while the peer is behind: with false
-   * when the call has ended, in which case receive tells how.
+   * when the call has ended, in which case receive tells how. After closeSend or close it is rejected with
+   * FAILED_PRECONDITION.
    */
   send(message: Init<Req>): Promise<boolean>;
   /** Tells the peer that no more messages come. Receiving goes on. */

@@ -210,6 +210,44 @@ test("leaving the scope of a bidirectional call ends it", async () => {
   assert.ok(err instanceof RpcError && err.code === Code.Cancelled);
 });
 
+test("sending on what this side has closed is an error", async () => {
+  await using conn = await local([echo()]);
+  const chat = client(Echo, conn).chat();
+  const closing = chat.closeSend();
+  const half = await failed(chat.send({ text: "late" }));
+  assert.equal(half.message, "echo.v1.Echo/Chat: FAILED_PRECONDITION: this side has closed its half of the call, so it sends no more");
+  await closing;
+  assert.equal(await chat.receive(), undefined);
+  assert.equal(await chat.send({ text: "after the end" }), false);
+  const left = client(Echo, conn).chat();
+  left.close();
+  const err = await failed(left.send({ text: "late" }));
+  assert.equal(err.code, Code.FailedPrecondition);
+  assert.equal(err.text, "this side has closed the call");
+  assert.equal((await failed(left.receive())).code, Code.Cancelled);
+});
+
+test("closing this side's half twice is closing it once", async () => {
+  const open = gate();
+  await using conn = await to({
+    async *chat(requests) {
+      await open.opened;
+      for await (const { text } of requests) {
+        yield { text };
+      }
+    },
+  });
+  await using chat = client(Echo, conn).chat();
+  const sent = chat.send({ text: "x".repeat(1 << 20) }); // waits for credit, and the END behind it
+  const closed = [chat.closeSend(), chat.closeSend()];
+  open.open();
+  assert.equal((await chat.receive())?.text.length, 1 << 20);
+  assert.equal(await sent, true);
+  await Promise.all(closed);
+  assert.equal(await chat.receive(), undefined);
+  assert.equal(conn.error, undefined);
+});
+
 test("what the requests of a client stream throw ends the call, and reaches the caller as it is", async () => {
   const cancelled = gate<unknown>();
   await using conn = await to({
