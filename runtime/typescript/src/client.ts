@@ -135,15 +135,30 @@ function oneway(s: Session, m: Method, request: Init, options: CallOptions | und
   });
 }
 
-/** A call whose messages are streamed. */
-class CallStream {
+/** What a call tells its stream. The session holds it, and does not hold the stream by it. */
+interface Progress {
+  ended: boolean;
+  failed: Failure | undefined;
+  /** Why this side sends no more, where it is of its own doing. */
+  shut: string | undefined;
   /** Called when the call has ended. */
   onEnd: (() => void) | undefined;
+}
+
+/** Ends the calls whose streams the program has dropped: else they would keep their slots for as long as the session lives. */
+const dropped = new FinalizationRegistry<Call>(leave);
+
+/** Ends a call if it has not ended, and forgets what nobody has taken. */
+function leave(call: Call): void {
+  call.calls.giveUp(call, failure(Code.Cancelled, "closed by the caller"));
+  call.stream?.drop();
+}
+
+/** A call whose messages are streamed. Whatever the program has of the call holds it. */
+class CallStream {
   private readonly call: Call;
   private readonly ready: Promise<void>; // it has a slot, or has ended
-  private ended = false;
-  private failed: Failure | undefined;
-  private shut: string | undefined; // why this side sends no more, where it is of its own doing
+  private readonly progress: Progress = { ended: false, failed: undefined, shut: undefined, onEnd: undefined };
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -154,33 +169,40 @@ class CallStream {
   ) {
     let ready!: () => void;
     this.ready = new Promise((resolve) => (ready = resolve));
+    const { progress } = this;
     let call: Call | undefined;
     const events: CallEvents = {
       opened: () => ready(),
       ended: (f) => {
-        this.ended = true;
-        this.failed = f;
-        this.shut = undefined;
+        progress.ended = true;
+        progress.failed = f;
+        progress.shut = undefined;
         if (call !== undefined) {
           options?.onTrailers?.(call.trailers);
         }
         ready();
-        this.onEnd?.();
+        progress.onEnd?.();
       },
     };
     call = s.start(outgoing(m, request, options), events);
     this.call = call;
+    dropped.register(this, call);
   }
 
   /** Whether the call has ended. */
   get over(): boolean {
-    return this.ended;
+    return this.progress.ended;
+  }
+
+  /** Calls a function when the call ends. */
+  set onEnd(tell: () => void) {
+    this.progress.onEnd = tell;
   }
 
   /** Sends a message; false when the call has ended. Throws the RpcError where this side has closed its half of it. */
   async send(message: Init): Promise<boolean> {
-    if (this.shut !== undefined) {
-      throw this.m.error(failure(Code.FailedPrecondition, this.shut));
+    if (this.progress.shut !== undefined) {
+      throw this.m.error(failure(Code.FailedPrecondition, this.progress.shut));
     }
     const b = encode(this.m, this.m.input, message);
     const most = this.s.shared.agreed.maxMessage;
@@ -196,8 +218,8 @@ class CallStream {
   }
 
   closeSend(): Promise<void> {
-    if (!this.ended) {
-      this.shut = "this side has closed its half of the call, so it sends no more";
+    if (!this.over) {
+      this.progress.shut = "this side has closed its half of the call, so it sends no more";
     }
     return (this.closing ??= this.sendEnd()); // there is one END
   }
@@ -214,8 +236,8 @@ class CallStream {
     }
     const b = await this.call.stream?.receive();
     if (b === undefined) {
-      if (this.failed !== undefined) {
-        throw this.m.error(this.failed);
+      if (this.progress.failed !== undefined) {
+        throw this.m.error(this.progress.failed);
       }
       return undefined;
     }
@@ -230,11 +252,11 @@ class CallStream {
 
   /** Ends the call if it has not ended, and forgets what nobody has taken. */
   close(): void {
-    if (!this.ended) {
-      this.call.calls.giveUp(this.call, failure(Code.Cancelled, "closed by the caller"));
-      this.shut = "this side has closed the call";
+    const { over } = this;
+    leave(this.call);
+    if (!over) {
+      this.progress.shut = "this side has closed the call";
     }
-    this.call.stream?.drop();
   }
 }
 

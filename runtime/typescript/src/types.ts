@@ -19,7 +19,10 @@ export interface CallOptions {
   onTrailers?: ((trailers: Metadata) => void) | undefined;
 }
 
-/** The caller's end of a bidirectional call. It must be closed, or its signal aborted: `await using call = …`. */
+/**
+ * The caller's end of a bidirectional call. It must be closed, or its signal aborted: `await using call = …`. One that the
+ * program drops ends when the garbage collector finds it, and has its slot until then.
+ */
 export interface BidiCall<Req extends Message, Res extends Message> extends AsyncIterable<Res>, AsyncDisposable {
   /**
    * Sends a message. The promise is resolved when it is on its way, which waits while the peer is behind: with false

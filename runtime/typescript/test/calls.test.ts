@@ -1,6 +1,8 @@
 // Calls as programs make and handle them, through generated code.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { create } from "@bufbuild/protobuf";
 import { client, Code, implement, local, Reason, RpcError, SessionError } from "ipcgen";
 import type { CallContext, Conn, ConnOptions, Init, Metadata } from "ipcgen";
@@ -225,6 +227,53 @@ test("sending on what this side has closed is an error", async () => {
   assert.equal(err.code, Code.FailedPrecondition);
   assert.equal(err.text, "this side has closed the call");
   assert.equal((await failed(left.receive())).code, Code.Cancelled);
+});
+
+/** Collects garbage and lets what follows from that happen, until a promise is resolved. Fails where that takes too often. */
+async function collected<T>(until: Promise<T>): Promise<T> {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  const rounds = (async (): Promise<never> => {
+    for (let i = 0; i < 50; i++) {
+      gc();
+      await new Promise(setImmediate);
+    }
+    assert.fail("still there");
+  })();
+  return Promise.race([until, rounds]);
+}
+
+test("a stream that the program has dropped ends, and the slot is free again", async () => {
+  await using conn = await to({ say: (r) => ({ text: r.text }), repeat: endless().handler, chat: () => endless().handler({} as never, {} as never) }, { limits: { calls: 2 } });
+  const c = client(Echo, conn);
+  await (async () => {
+    await c.chat().receive();
+    await c.repeat({ text: "" })[Symbol.asyncIterator]().next();
+  })();
+  assert.equal((await collected(c.say({ text: "next" }))).text, "next");
+});
+
+test("a stream that the program waits for is not dropped, nor one in a loop", async () => {
+  await using conn = await local([echo()]);
+  const c = client(Echo, conn);
+  const open = gate();
+  const requests = async function* (): AsyncGenerator<{ text: string }> {
+    await open.opened;
+    yield { text: "a" };
+  };
+  const responses = (async () => {
+    for await (const r of c.chat()) {
+      return r.text;
+    }
+    return "none";
+  })().catch((err: RpcError) => err.message);
+  const joined = c.join(requests());
+  const received = c.chat({ timeoutMs: 2 ** 40 }).receive().catch((err: RpcError) => err.message);
+  await assert.rejects(collected(Promise.race([responses, joined, received])), /still there/);
+  open.open();
+  assert.equal((await joined).text, "a");
+  conn.close();
+  assert.match(`${await responses} ${await received}`, /UNAVAILABLE.*UNAVAILABLE/);
 });
 
 test("closing this side's half twice is closing it once", async () => {
