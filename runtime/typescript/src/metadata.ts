@@ -1,4 +1,6 @@
 // What travels beside the messages of a call (PROTOCOL.md, section 2.6).
+import { inspect } from "node:util";
+import type { InspectOptions } from "node:util";
 
 /**
  * Metadata or trailers to send: names of 1 to 255 characters of `a`-`z`, `0`-`9`, `-`, `_`, `.`; values are strings,
@@ -36,6 +38,11 @@ export class Metadata implements Iterable<[name: string, value: string]> {
     for (const [name, value] of this.#entries) {
       yield [name, value.toString("utf8")];
     }
+  }
+
+  /** How console.log shows it. */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `Metadata ${inspect(Object.fromEntries(this), options)}`;
   }
 }
 

@@ -1,6 +1,7 @@
 // Calls as programs make and handle them, through generated code.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { create } from "@bufbuild/protobuf";
@@ -117,6 +118,7 @@ test("metadata and trailers are text or bytes", async () => {
   assert.equal((await client(Echo, conn).say({ text: "" }, options)).text, "en 3 undefined");
   assert.equal(trailers?.get("took"), "long");
   assert.deepEqual([...(trailers?.bytes("raw") ?? [])], [0xff, 0]);
+  assert.equal(inspect({ trailers }), "{ trailers: Metadata { raw: '\uFFFD\\x00', took: 'long' } }");
   const err = await failed(client(Echo, conn).say({ text: "" }, { metadata: { "no spaces": "" } }));
   assert.equal(err.code, Code.InvalidArgument);
   assert.ok(err.notExecuted);
