@@ -2,6 +2,7 @@
 import { dialAddress, listenAddress } from "./address.js";
 import type { AddressOptions } from "./address.js";
 import { SessionError } from "./error.js";
+import { PeerSilent } from "./handshake.js";
 import type { Implementation } from "./implement.js";
 import { mostSessions, mostShaking, sessionLimits } from "./limits.js";
 import type { Limits } from "./limits.js";
@@ -234,7 +235,9 @@ export class Server implements AsyncDisposable {
       session = await this.#endpoint.start(transport, 1);
       this.#sessions.add(session);
     } catch (err) {
-      log.warn(`ipcgen: ${transport.address}: session did not begin: ${textOf(err)}`);
+      if (this.#single || !(err instanceof PeerSilent)) {
+        log.warn(`ipcgen: ${transport.address}: session did not begin: ${textOf(err)}`);
+      }
     }
     this.#shaking--;
     if (session !== undefined) {

@@ -18,6 +18,9 @@ const maxVersion = 1;
 
 const agent = "ipcgen-node";
 
+/** The peer left without having sent anything: it only looked whether somebody listens. */
+export class PeerSilent extends SessionError {}
+
 /** The begin of one session. */
 export class Handshake {
   /** The preface and HELLO of this side. */
@@ -74,7 +77,8 @@ export class Handshake {
 
   /** The session has ended meanwhile. */
   fail(err: SessionError): void {
-    this.reject(err);
+    const silent = err.reason === Reason.PeerGone && this.seen.length === 0;
+    this.reject(silent ? new PeerSilent(err.reason, err.text, { cause: err.cause }) : err);
   }
 
   /**

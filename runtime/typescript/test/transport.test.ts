@@ -1,6 +1,7 @@
 // Connections of every kind, and peers that die.
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -295,6 +296,29 @@ test("a peer that says nothing, or takes nothing, is given up", async () => {
   const end = new UnderTest(peer, 0, { stallMs: 1 }, []);
   peer.send(Buffer.concat([preface, bytes("01000000 29000000 00000000 00000000 0100 0100 00000000 00100000 00200000 04000000 00400000 1122334455667788 06 766563746f72 0000")]));
   assert.equal(await end.ended, "stalled");
+});
+
+test("who only looks whether a server listens is not worth a warning", async () => {
+  const said: string[] = [];
+  const log = { warn: (m: string) => void said.push(m), error: () => undefined };
+  for (const address of [`unix:${newPath()}`, "tcp:127.0.0.1:0"]) {
+    await using server = await serve(address, [echo()], { log });
+    const where = address.startsWith("tcp:") ? { host: "127.0.0.1", port: Number(server.address.split(":")[2]) } : { path: address.slice("unix:".length) };
+    const came = async (leave: (socket: Socket) => void): Promise<void> => {
+      const socket = connect(where);
+      await once(socket, "connect");
+      leave(socket);
+      await once(socket, "close");
+    };
+    await came((socket) => socket.destroy());
+    await came((socket) => socket.resume().once("data", () => socket.end()));
+    await came((socket) => socket.resume().end("IPC")); // this one wanted something
+    await server.shutdown();
+  }
+  assert.equal(said.length, 2, said.join("\n"));
+  for (const text of said) {
+    assert.match(text, /session did not begin: session ended: peer gone/);
+  }
 });
 
 test("dialing ends with its signal", async () => {
