@@ -206,6 +206,40 @@ async def test_leaving_a_loop_cancels_the_call() -> None:
         await settled(lambda: not conn._session.pending)
 
 
+async def test_sending_on_what_this_side_has_closed() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        chat = EchoClient(conn).chat()
+        await chat.close_send()
+        with pytest.raises(RpcError, match="this side has closed its half of the call") as caught:
+            await chat.send(request("late"))
+        assert (caught.value.code, caught.value.not_executed) == (Code.FAILED_PRECONDITION, False)
+        assert await chat.receive() is None
+        with pytest.raises(EOFError):  # now the peer has ended it
+            await chat.send(request("later"))
+        for opened in (True, False):
+            left = EchoClient(conn).chat()
+            if opened:
+                await left.send(request("x"))
+            await left.aclose()
+            with pytest.raises(RpcError, match="this side has closed the call") as caught:
+                await left.send(request("late"))
+            assert caught.value.code == Code.FAILED_PRECONDITION
+            with pytest.raises(RpcError) as caught:
+                await left.receive()
+            assert caught.value.code == Code.CANCELLED
+
+
+async def test_a_stream_that_has_ended_stays_so() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        async with EchoClient(conn).chat() as chat:
+            await chat.close_send()
+            assert await chat.receive() is None
+        assert await chat.receive() is None
+        async with EchoClient(conn).repeat(request("x", 1)) as responses:
+            assert [r.text async for r in responses] == ["x"]
+        assert [r async for r in responses] == []
+
+
 async def test_a_handler_that_has_not_begun_is_not_started() -> None:
     echo = Echo()
     async with ipcgen.local(echo) as conn:

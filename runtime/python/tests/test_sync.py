@@ -175,6 +175,35 @@ def test_a_thread_sends_while_another_receives(conn: ipcgen.SyncConnection) -> N
     assert received == list(range(500))
 
 
+def test_sending_on_what_this_side_has_closed(conn: ipcgen.SyncConnection) -> None:
+    chat = EchoClientSync(conn).chat()
+    chat.close_send()
+    with pytest.raises(RpcError, match="this side has closed its half of the call") as caught:
+        chat.send(request("late"))
+    assert (caught.value.code, caught.value.not_executed) == (Code.FAILED_PRECONDITION, False)
+    assert chat.receive() is None
+    with pytest.raises(EOFError):  # now the peer has ended it
+        chat.send(request("later"))
+    for opened in (True, False):
+        left = EchoClientSync(conn).chat()
+        if opened:
+            left.send(request("x"))
+        left.close()
+        with pytest.raises(RpcError, match="this side has closed the call") as caught:
+            left.send(request("late"))
+        assert caught.value.code == Code.FAILED_PRECONDITION
+        with pytest.raises(RpcError) as caught:
+            left.receive()
+        assert caught.value.code == Code.CANCELLED
+
+
+def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
+    with EchoClientSync(conn).chat() as chat:
+        chat.close_send()
+        assert chat.receive() is None
+    assert chat.receive() is None
+
+
 def test_leaving_a_loop_cancels_the_call(server: Server, conn: ipcgen.SyncConnection) -> None:
     for _ in EchoClientSync(conn).repeat(request("x" * 1000, 1_000_000)):
         break

@@ -127,6 +127,10 @@ def _kind(value: object) -> str:
     return value.DESCRIPTOR.full_name if isinstance(value, Message) else repr(type(value).__name__)
 
 
+CLOSED_HALF = "this side has closed its half of the call, so it sends no more"
+CLOSED = "this side has closed the call"
+
+
 def no_response() -> RpcError:
     """Return the error of a call that ended well and without its response."""
     return rpc_error(Code.INTERNAL, "the peer ended the call without a response")

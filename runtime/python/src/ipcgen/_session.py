@@ -428,8 +428,8 @@ class Session:
 
     def abandon(self, call: Call, code: int) -> None:
         """Let go of a call: the peer is told, and the slot stays taken until its STATUS."""
-        if call.abandoned:
-            return
+        if call.abandoned or (call.finished and not call.items):
+            return  # there is nothing left to let go of
         call.abandoned = call.closed = call.discard = True
         if call.finished:
             call.drop()

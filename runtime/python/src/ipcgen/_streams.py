@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from ._call import Call, Failure
 from ._connection import Connection
-from ._errors import Code
+from ._errors import Code, not_executed, rpc_error
 from ._frame import END
-from ._method import CallOptions, Method, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, no_response, several_responses
 from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
@@ -31,11 +31,14 @@ class CallStream(Generic[Req, Res]):
         self._first = None if request is None else method.encode(request, method.request, conn._session)
         self._opening = asyncio.Lock()
         self._call: Call | None = None
+        self._shut = ""  # why this side sends no more, where it is of its own doing
 
     async def _opened(self) -> Call:
         if self._call is None:
             async with self._opening:
                 if self._call is None:
+                    if self._shut == CLOSED:
+                        raise self._method.named(not_executed(Code.CANCELLED, "canceled by the caller"))
                     first = self._first
                     self._call = await self._conn._open(self._method, first, first is not None, self._options)
                     self._first = None
@@ -70,6 +73,8 @@ class CallStream(Generic[Req, Res]):
     async def _put(self, message: Req) -> bool:
         """Send a message; False says that the peer has ended the call."""
         data = self._method.encode(message, self._method.request, self._conn._session)
+        if self._shut:
+            self._check_shut()
         call = await self._opened()
         try:
             return await self._conn._send(call, Sending(data))
@@ -77,7 +82,14 @@ class CallStream(Generic[Req, Res]):
             self._conn._abandon(call)
             raise
 
+    def _check_shut(self) -> None:
+        """Say that this side has closed what is to be sent on, unless the peer has ended the call."""
+        call = self._call
+        if call is None or call.abandoned or not call.finished:
+            raise self._method.named(rpc_error(Code.FAILED_PRECONDITION, self._shut))
+
     async def _put_end(self) -> None:
+        self._shut = self._shut or CLOSED_HALF
         call = await self._opened()
         try:
             await self._conn._send(call, Sending(None, END))
@@ -86,6 +98,7 @@ class CallStream(Generic[Req, Res]):
             raise
 
     def _cancel(self) -> None:
+        self._shut = CLOSED
         if self._call is not None:
             self._conn._abandon(self._call)
 
@@ -130,7 +143,7 @@ class BidiStream(CallStream[Req, Res], AsyncIterator[Res]):
 
     async def send(self, message: Req) -> None:
         """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
-        how."""
+        how. Behind close_send and aclose it is an RpcError, FAILED_PRECONDITION."""
         if not await self._put(message):
             call = self._call
             if call is not None and call.late and not call.finished:

@@ -9,9 +9,9 @@ from typing import Any, Generic, Self, TypeVar
 from google.protobuf.message import Message
 
 from ._call import Call, Failure
-from ._errors import Code
+from ._errors import Code, not_executed, rpc_error
 from ._frame import END
-from ._method import CallOptions, Method, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, no_response, several_responses
 from ._stream import Sending
 from ._sync_connection import SyncConnection
 
@@ -29,10 +29,13 @@ class SyncStream(Generic[Req, Res]):
         # Encoded now: what is wrong with the request shows where it was given.
         self._first = None if request is None else method.encode(request, method.request, conn._session)
         self._call: Call | None = None
+        self._shut = ""  # why this side sends no more, where it is of its own doing
 
     def _opened(self) -> Call:
         """Called with the connection's lock held."""
         if self._call is None:
+            if self._shut == CLOSED:
+                raise self._method.named(not_executed(Code.CANCELLED, "canceled by the caller"))
             first, self._first = self._first, None
             self._call = self._conn._open(self._method, first, first is not None, self._options)
         return self._call
@@ -73,7 +76,19 @@ class SyncStream(Generic[Req, Res]):
     def _put(self, message: Message) -> bool:
         """Send a message; False says that the peer has ended the call, or the deadline has passed."""
         data = self._method.encode(message, self._method.request, self._conn._session)
+        if self._shut:
+            self._check_shut()
         return self._put_data(Sending(data))
+
+    def _check_shut(self) -> None:
+        """Say that this side has closed what is to be sent on, unless the peer has ended the call."""
+        call = self._call
+        if call is None or call.abandoned or not call.finished:
+            raise self._method.named(rpc_error(Code.FAILED_PRECONDITION, self._shut))
+
+    def _put_end(self) -> None:
+        self._shut = self._shut or CLOSED_HALF
+        self._put_data(Sending(None, END))
 
     def _put_data(self, out: Sending) -> bool:
         with self._conn._lock:
@@ -86,6 +101,7 @@ class SyncStream(Generic[Req, Res]):
 
     def close(self) -> None:
         """End the call if it has not ended: its handler is told."""
+        self._shut = CLOSED
         if self._call is not None:
             with self._conn._lock:
                 self._conn._abandon(self._call)
@@ -126,7 +142,7 @@ class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
 
     def send(self, message: Req) -> None:
         """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
-        how."""
+        how. Behind close_send and close it is an RpcError, FAILED_PRECONDITION."""
         if not self._put(message):
             call = self._call
             assert call is not None
@@ -137,7 +153,7 @@ class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
 
     def close_send(self) -> None:
         """Tell the peer that no more messages come. Receiving goes on."""
-        self._put_data(Sending(None, END))
+        self._put_end()
 
     def receive(self) -> Res | None:
         """Return the next message; None when the call has ended well. RpcError says that it has not."""
