@@ -155,6 +155,35 @@ async def test_deadline() -> None:
                 pass
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, pytest.param(10**400, id="10**400"), 3e6])
+async def test_a_deadline_that_is_far_away(timeout: float) -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        assert (await client.say(request("x"), timeout=timeout)).text == "x"
+        assert [r.text async for r in client.repeat(request("x", 2), timeout=timeout)] == ["x", "x"]
+
+
+async def test_what_is_no_timeout() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(RpcError, match="timeout is nan: want seconds") as caught:
+            await client.say(request("x"), timeout=float("nan"))
+        assert (caught.value.code, caught.value.not_executed) == (Code.INVALID_ARGUMENT, True)
+        with pytest.raises(TypeError, match=r"echo\.v1\.Echo/Say: timeout is '5': want seconds, as a number"):
+            await client.say(request("x"), timeout="5")  # type: ignore[arg-type]
+
+
+async def test_what_is_no_metadata() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(TypeError, match=r"metadata \{'a': 5\}: want names and values of the type str"):
+            await client.say(request("x"), metadata={"a": 5})  # type: ignore[dict-item]
+        with pytest.raises(TypeError, match=r"metadata \{5: 'a'\}: want names"):
+            await client.say(request("x"), metadata={5: "a"})  # type: ignore[dict-item]
+        with pytest.raises(TypeError, match="metadata is of the type 'list': want a mapping"):
+            await client.say(request("x"), metadata=[("a", "b")])  # type: ignore[arg-type]
+
+
 async def test_asyncio_timeout_is_a_deadline() -> None:
     echo = Echo()
     async with ipcgen.local(echo) as conn:

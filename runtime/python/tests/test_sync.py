@@ -120,6 +120,15 @@ def test_deadlines(server: Server, conn: ipcgen.SyncConnection) -> None:
     assert client.say(request("next")).text == "next"
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, 3e6])
+def test_a_deadline_that_is_far_away(conn: ipcgen.SyncConnection, timeout: float) -> None:
+    client = EchoClientSync(conn)
+    assert client.say(request("x"), timeout=timeout).text == "x"
+    with pytest.raises(TypeError, match="want seconds, as a number"):
+        client.say(request("x"), timeout="5")  # type: ignore[arg-type]
+    conn.ping(timeout)
+
+
 def test_many_threads(conn: ipcgen.SyncConnection) -> None:
     client = EchoClientSync(conn)
     failures: list[BaseException] = []

@@ -295,7 +295,7 @@ class Connection:
         """Get a slot and send the CALL, and all of the first message."""
         session = self._session
         deadline, metadata = 0.0, NO_METADATA
-        timeout = options.get("timeout", method.timeout) if options else method.timeout
+        timeout = method.time_limit(options)
         if timeout is not None:
             deadline = self._loop.time() + timeout
         if options and options.get("metadata"):

@@ -163,9 +163,14 @@ NO_METADATA = b"\0\0"
 
 
 def encode_metadata(metadata: Mapping[str, str] | None, limit: MetadataLimit) -> bytes:
-    """Return metadata as it travels; ValueError says why it may not."""
+    """Return metadata as it travels; ValueError or TypeError says why it may not."""
     if not metadata:
         return NO_METADATA
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is of the type {type(metadata).__name__!r}: want a mapping of names to text")
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"metadata {{{name!r}: {value!r}}}: want names and values of the type str")
     if len(metadata) > limit.entries:
         raise ValueError(f"metadata has {len(metadata)} entries, over the limit of {limit.entries}")
     size, parts = 0, [len(metadata).to_bytes(2, "little")]
@@ -173,11 +178,11 @@ def encode_metadata(metadata: Mapping[str, str] | None, limit: MetadataLimit) ->
         key = name.encode("utf-8", "surrogateescape")
         if not _KEY.match(key):
             raise ValueError(f"metadata name {name!r}: want 1 to 255 characters of a-z, 0-9, '-', '_', '.'")
-        value = metadata[name].encode("utf-8", "surrogateescape")
-        size += len(key) + len(value)
+        raw = metadata[name].encode("utf-8", "surrogateescape")
+        size += len(key) + len(raw)
         if size > limit.size:
             raise ValueError(f"metadata is over the limit of {limit.size} bytes")
-        parts += (bytes((len(key),)), key, len(value).to_bytes(2, "little"), value)
+        parts += (bytes((len(key),)), key, len(raw).to_bytes(2, "little"), raw)
     return b"".join(parts)
 
 

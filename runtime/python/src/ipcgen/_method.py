@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypedDict, TypeVar
+from numbers import Real
+from typing import Any, Generic, TypedDict, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
@@ -21,13 +22,17 @@ class CallOptions(TypedDict, total=False):
     """What may be said of one call."""
 
     timeout: float | None
-    """Seconds until the call fails with DEADLINE_EXCEEDED, in place of what the schema says; None is without limit. The
-    deadline travels: the handler is told when it has passed."""
+    """Seconds until the call fails with DEADLINE_EXCEEDED, in place of what the schema says; None and infinity are without
+    limit. The deadline travels: the handler is told when it has passed."""
     metadata: Mapping[str, str]
     """Named values beside the request. Names are 1 to 255 characters of a-z, 0-9, '-', '_' and '.'; at most 64 entries and
     8 KiB (32 and 4 KiB where the peer is another user). A value that is not text is written as surrogate escapes."""
     trailers: dict[str, str]
     """A dictionary that gets what the handler sent with its answer."""
+
+
+ENDLESS = 2**63 / 1e9
+"""Seconds that a CALL cannot say any more, 292 years of them: such a call is without limit."""
 
 
 class Method(Generic[Req, Res]):
@@ -49,12 +54,25 @@ class Method(Generic[Req, Res]):
         self.id = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little")
         self.request = request
         self.response = response
-        self.timeout = timeout
+        self.timeout = timeout if timeout is None or timeout < ENDLESS else None
         self.errors = {e.DESCRIPTOR.full_name: e for e in errors}
 
     def unimplemented(self) -> RpcError:
         """Return the error of a handler that is not there."""
         return not_executed(Code.UNIMPLEMENTED, "the peer knows the method and does not implement it")
+
+    def time_limit(self, options: Mapping[str, Any]) -> float | None:
+        """Return the seconds that a call may take; None is without limit. An RpcError or TypeError says what is wrong."""
+        if not options or "timeout" not in options:
+            return self.timeout
+        timeout: float | None = options["timeout"]
+        if timeout is None:
+            return None
+        if not isinstance(timeout, (int, float, Real)):
+            raise TypeError(f"{self.path}: timeout is {timeout!r}: want seconds, as a number")
+        if timeout != timeout:
+            raise self.named(not_executed(Code.INVALID_ARGUMENT, f"timeout is {timeout}: want seconds"))
+        return timeout if timeout < ENDLESS else None
 
     def encode(self, message: Message, want: type[Message], session: Session) -> bytes:
         """Return a message as it travels; an RpcError or TypeError says why it cannot."""

@@ -143,7 +143,8 @@ class HandlerCall:
         return Code(self._incoming.cause) if self._incoming.cause else None
 
     def set_trailer(self, name: str, value: str) -> None:
-        """Add a value to what goes back with the end of the call. ValueError: the name is not allowed, or it is too much."""
+        """Add a value to what goes back with the end of the call. ValueError: the name is not allowed, or it is too much.
+        TypeError: it is no text."""
         trailers = {**self._incoming.trailers, name: value}
         encode_metadata(trailers, self._incoming.session.limits.metadata)
         self._incoming.trailers = trailers

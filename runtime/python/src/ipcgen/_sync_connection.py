@@ -35,6 +35,9 @@ Res = TypeVar("Res", bound=Message)
 TICK = 0.01
 """Seconds for which nobody may have the role before the connection's own thread takes it."""
 
+LONGEST = 86_400.0
+"""Seconds that a thread waits at a time: poll takes no more than 24 days."""
+
 
 class _Waiter:
     """A thread that waits for the session."""
@@ -161,7 +164,7 @@ class SyncConnection:
             setattr(holder, name, waiter)
         self._lock.release()
         try:
-            waiter.wait(max(0.0, deadline - time.monotonic()) if deadline else -1)
+            waiter.wait(min(max(0.0, deadline - time.monotonic()), LONGEST) if deadline else -1)
         finally:
             self._lock.acquire()
             self._waiting.remove(waiter)
@@ -221,7 +224,7 @@ class SyncConnection:
                 self._poll.unregister(channel.writes)
         self._lock.release()
         try:
-            events = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
+            events = self._poll.poll(None if timeout is None else min(timeout, LONGEST) * 1000 + 1)
         finally:
             self._lock.acquire()
         for fd, event in events:
@@ -339,7 +342,7 @@ class SyncConnection:
         """Get a slot and send the CALL, and all of the first message. Called with the lock held."""
         session = self._session
         deadline, metadata = 0.0, NO_METADATA
-        timeout = options.get("timeout", method.timeout) if options else method.timeout
+        timeout = method.time_limit(options)
         if timeout is not None:
             deadline = time.monotonic() + timeout
         if options and options.get("metadata"):
