@@ -61,7 +61,7 @@ class StatisticsClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def summarize(self, requests, **options):
         """Summarize takes samples as they are measured, and returns what is to be said of each sensor."""
@@ -75,7 +75,7 @@ class StatisticsClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def summarize(self, requests, **options):
         """Summarize takes samples as they are measured, and returns what is to be said of each sensor."""
@@ -108,7 +108,7 @@ class ReporterClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def render(self, request, **options):
         """Render makes a report of a summary, line by line."""
@@ -122,7 +122,7 @@ class ReporterClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def render(self, request, **options):
         """Render makes a report of a summary, line by line."""
@@ -161,7 +161,7 @@ class StationClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def describe(self, request, **options):
         """Describe tells about a sensor."""
@@ -179,7 +179,7 @@ class StationClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def describe(self, request, **options):
         """Describe tells about a sensor."""

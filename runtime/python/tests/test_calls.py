@@ -7,9 +7,10 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
-from echo.v1.echo_ipc import EchoClient, EchoService, SayRequest, SayResponse, TooLong
+from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, SayResponse, TooLong
 from echoes import Echo
 from google.protobuf.empty_pb2 import Empty
 
@@ -161,6 +162,19 @@ async def test_a_deadline_that_is_far_away(timeout: float) -> None:
         client = EchoClient(conn)
         assert (await client.say(request("x"), timeout=timeout)).text == "x"
         assert [r.text async for r in client.repeat(request("x", 2), timeout=timeout)] == ["x", "x"]
+
+
+async def test_what_is_no_connection(tmp_path: Path) -> None:
+    where = f"unix:{tmp_path}/echo.sock"
+    with pytest.raises(TypeError, match="type Connection, got 'Dialing': await what"):
+        EchoClient(ipcgen.dial(where))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="type SyncConnection, got 'Dialing': await what"):
+        EchoClientSync(ipcgen.dial(where))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"type Connection, got 'str'$"):
+        EchoClient(where)  # type: ignore[arg-type]
+    async with ipcgen.local(Echo()) as conn:
+        with pytest.raises(TypeError, match=r"type SyncConnection, got 'Connection': ipcgen\.dial_sync makes"):
+            EchoClientSync(conn)  # type: ignore[arg-type]
 
 
 async def test_what_is_no_timeout() -> None:

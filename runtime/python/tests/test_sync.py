@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from echo.v1.echo_ipc import EchoClientSync, SayRequest, TooLong
+from echo.v1.echo_ipc import EchoClient, EchoClientSync, SayRequest, TooLong
 from echoes import Echo
 
 import ipcgen
@@ -127,6 +127,11 @@ def test_a_deadline_that_is_far_away(conn: ipcgen.SyncConnection, timeout: float
     with pytest.raises(TypeError, match="want seconds, as a number"):
         client.say(request("x"), timeout="5")  # type: ignore[arg-type]
     conn.ping(timeout)
+
+
+def test_the_other_kind_of_client(conn: ipcgen.SyncConnection) -> None:
+    with pytest.raises(TypeError, match="type Connection, got 'SyncConnection': clients whose names end in Sync"):
+        EchoClient(conn)  # type: ignore[arg-type]
 
 
 def test_many_threads(conn: ipcgen.SyncConnection) -> None:

@@ -40,7 +40,7 @@ class BenchClient:
     """Calls Bench at the other end of a connection."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def echo(self, request, **options):
         return _BENCH_ECHO.call(self._conn, request, options)
@@ -53,7 +53,7 @@ class BenchClientSync:
     """Calls Bench at the other end of a connection, without an event loop."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def echo(self, request, **options):
         return _BENCH_ECHO.call_sync(self._conn, request, options)

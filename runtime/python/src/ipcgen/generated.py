@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from ._call import Incoming
 from ._connection import Connection
+from ._endpoint import Dialing
 from ._method import CallOptions, Method, no_response, several_responses
 from ._service import Requests, Service, one_request, send_responses
 from ._streams import BidiStream, ResponseStream, send_all
@@ -27,6 +28,7 @@ __all__ = [
     "ServerStreamMethod",
     "Service",
     "UnaryMethod",
+    "connection",
 ]
 
 Req = TypeVar("Req", bound=Message)
@@ -68,6 +70,24 @@ if TYPE_CHECKING:
 
 else:
     EnumType = type
+
+
+C = TypeVar("C", Connection, SyncConnection)
+
+
+def connection(conn: object, want: type[C]) -> C:
+    """Return the connection that a client was given; a TypeError says what it was given in place of one."""
+    if isinstance(conn, want):
+        return conn
+    mend = next((text for kind, text in _MISTAKEN.items() if isinstance(conn, kind)), "")
+    raise TypeError(f"want a connection of the type {want.__name__}, got {type(conn).__name__!r}{mend}")
+
+
+_MISTAKEN = {
+    Dialing: ': await what ipcgen.dial returns, or use it in "async with"',
+    Connection: ": ipcgen.dial_sync makes the connections of clients whose names end in Sync",
+    SyncConnection: ": clients whose names end in Sync call over what ipcgen.dial_sync returns",
+}
 
 
 def one_response(method: Method[Any, Res], answer: list[bytes]) -> Res:

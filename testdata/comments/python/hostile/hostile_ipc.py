@@ -54,7 +54,7 @@ class SvcClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def do(self, request, **options):
         """Does it.
@@ -74,7 +74,7 @@ class SvcClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def do(self, request, **options):
         """Does it.

@@ -70,7 +70,7 @@ class importClient:
     """Calls import at the other end of a connection."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def import_(self, request, **options):
         return _IMPORT_IMPORT.call(self._conn, request, options)
@@ -86,7 +86,7 @@ class importClientSync:
     """Calls import at the other end of a connection, without an event loop."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def import_(self, request, **options):
         return _IMPORT_IMPORT.call_sync(self._conn, request, options)

@@ -63,7 +63,7 @@ class StoreClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def swap(self, request, **options):
         return _STORE_SWAP.call(self._conn, request, options)
@@ -88,7 +88,7 @@ class StoreClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def swap(self, request, **options):
         return _STORE_SWAP.call_sync(self._conn, request, options)

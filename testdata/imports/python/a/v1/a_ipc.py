@@ -39,7 +39,7 @@ class CallsClient:
     """Calls Calls at the other end of a connection."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def do(self, request, **options):
         return _CALLS_DO.call(self._conn, request, options)
@@ -49,7 +49,7 @@ class CallsClientSync:
     """Calls Calls at the other end of a connection, without an event loop."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def do(self, request, **options):
         return _CALLS_DO.call_sync(self._conn, request, options)

@@ -161,7 +161,7 @@ class TesteeClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def serve(self, request, **options):
         """Serve begins to serve interop.v1.Test at an address."""
@@ -211,7 +211,7 @@ class TesteeClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def serve(self, request, **options):
         """Serve begins to serve interop.v1.Test at an address."""

@@ -166,7 +166,7 @@ class TestClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def unary(self, request, **options):
         """Unary answers one request."""
@@ -206,7 +206,7 @@ class TestClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def unary(self, request, **options):
         """Unary answers one request."""
@@ -264,7 +264,7 @@ class NewerClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def unary(self, request, **options):
         return _NEWER_UNARY.call(self._conn, request, options)
@@ -277,7 +277,7 @@ class NewerClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def unary(self, request, **options):
         return _NEWER_UNARY.call_sync(self._conn, request, options)

@@ -47,7 +47,7 @@ class NothingClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
 
 class NothingClientSync:
@@ -57,7 +57,7 @@ class NothingClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
 
 _CALLS_UNARY = _ipcgen.UnaryMethod("calls.v1.Calls/Unary", Request, Response, timeout=90)
@@ -109,7 +109,7 @@ class CallsClient:
     """Calls Calls at the other end of a connection."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def unary(self, request, **options):
         return _CALLS_UNARY.call(self._conn, request, options)
@@ -137,7 +137,7 @@ class CallsClientSync:
     """Calls Calls at the other end of a connection, without an event loop."""
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def unary(self, request, **options):
         return _CALLS_UNARY.call_sync(self._conn, request, options)

@@ -74,7 +74,7 @@ class EchoClient:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.Connection)
 
     def say(self, request, **options):
         """Say returns the text it was given."""
@@ -104,7 +104,7 @@ class EchoClientSync:
     """
 
     def __init__(self, conn):
-        self._conn = conn
+        self._conn = _ipcgen.connection(conn, _ipcgen.SyncConnection)
 
     def say(self, request, **options):
         """Say returns the text it was given."""
