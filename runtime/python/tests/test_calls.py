@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,55 @@ async def test_what_is_no_connection(tmp_path: Path) -> None:
     async with ipcgen.local(Echo()) as conn:
         with pytest.raises(TypeError, match=r"type SyncConnection, got 'Connection': ipcgen\.dial_sync makes"):
             EchoClientSync(conn)  # type: ignore[arg-type]
+
+
+def plain(method: Callable[..., object]) -> Callable[..., object]:
+    return lambda *arguments: method(*arguments)
+
+
+def in_thread(method: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(method)
+    async def wrapper(*arguments: object) -> object:
+        return await asyncio.to_thread(method, *arguments)
+
+    return wrapper
+
+
+async def test_what_is_no_handler() -> None:
+    def returns(self: object, request: SayRequest) -> SayResponse:
+        raise AssertionError("it was run")
+
+    def yields(self: object, request: SayRequest) -> Iterator[SayResponse]:
+        yield SayResponse()
+
+    async def yields_later(self: object, request: SayRequest) -> AsyncIterator[SayResponse]:
+        yield SayResponse()
+
+    async def returns_later(self: object, request: SayRequest) -> SayResponse:
+        return SayResponse()
+
+    for name, handler in [
+        ("say", returns),
+        ("say", yields),
+        ("say", yields_later),
+        ("say", functools.wraps(returns)(plain(returns))),
+        ("note", returns),
+        ("join", returns),
+        ("repeat", returns_later),
+        ("repeat", yields),
+        ("chat", returns_later),
+    ]:
+        wrong = type("Wrong", (Echo,), {name: handler})
+        with pytest.raises(TypeError, match=rf"^Wrong\.{name} handles echo\.v1\.Echo/\w+: want an .async def. that"):
+            ipcgen.listen("tcp:127.0.0.1:0", wrong())
+    members = {"say": in_thread(lambda self, request: SayResponse(text="x")), "repeat": plain(yields_later)}
+    async with ipcgen.local(type("Right", (EchoService,), members)()) as conn:
+        client = EchoClient(conn)
+        assert (await client.say(request("x"))).text == "x"
+        assert [r.text async for r in client.repeat(request("x"))] == [""]
+        with pytest.raises(RpcError) as caught:
+            await client.join([])
+        assert caught.value.code == Code.UNIMPLEMENTED
 
 
 async def test_what_is_no_timeout() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -56,8 +57,42 @@ def bind(services: Iterable[Service]) -> tuple[dict[int, Binding], list[tuple[st
             if method.id in methods:
                 other = methods[method.id].method.path
                 raise ValueError(f"the methods {other} and {method.path} have the same id {method.id:#x}: rename one")
-            methods[method.id] = Binding(method, getattr(service, attribute))
+            methods[method.id] = Binding(method, _handler(service, attribute, method))
     return methods, list(names.items())
+
+
+_STREAMS = (1, 3)
+"""The shapes of methods whose handlers yield."""
+
+
+def _handler(service: Service, attribute: str, method: Any) -> Callable[..., Any]:
+    """Return what handles a method. A TypeError says that it cannot, as far as that shows before it runs, which is when it
+    would have had its effects already."""
+    handler: Callable[..., Any] = getattr(service, attribute)
+    generated = next(c for c in type(service).__mro__ if "_service" in vars(c))
+    if getattr(handler, "__func__", handler) is vars(generated).get(attribute):
+        return handler  # left out: it answers UNIMPLEMENTED
+    fits, mend = _STREAM_FITS if method.shape in _STREAMS else _SINGLE_FITS
+    # A decorator may make a handler of something else: one that fits is enough.
+    function = inspect.unwrap(handler, stop=fits)
+    if not fits(function):
+        raise TypeError(f"{type(service).__name__}.{attribute} handles {method.path}: {mend}")
+    return handler
+
+
+def _is_function(f: Any) -> bool:
+    return inspect.isfunction(getattr(f, "__func__", f))  # whatever else can be called is taken at its word
+
+
+_SINGLE_FITS: tuple[Callable[[Any], bool], str] = (
+    lambda f: not _is_function(f) or inspect.iscoroutinefunction(f),
+    'want an "async def" that returns the response and does not yield',
+)
+_STREAM_FITS: tuple[Callable[[Any], bool], str] = (
+    # A plain function may return the iterator that another one makes.
+    lambda f: not (inspect.iscoroutinefunction(f) or inspect.isgeneratorfunction(f)),
+    'want an "async def" that yields responses',
+)
 
 
 def _hash(methods: Iterable[Any]) -> int:
