@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -203,6 +205,27 @@ async def test_a_peer_that_says_nothing(tmp_path: Path) -> None:
         assert caught.value.reason == Reason.NO_HANDSHAKE
         with pytest.raises(ipcgen.SessionError, match="HELLO did not come within"):
             ipcgen.dial_sync(f"unix:{path}", limits=limits)
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp", "tls"])
+async def test_who_only_looks_is_not_worth_a_warning(
+    scheme: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = f"unix:{tmp_path}/echo.sock" if scheme == "unix" else f"{scheme}:127.0.0.1:0"
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if scheme == "tls" else None
+    async with serving(address, tls=tls) as there:
+        for sent, level in ((b"", logging.DEBUG), (b"IPC", logging.WARNING)):
+            caplog.clear()
+            family = socket.AF_UNIX if scheme == "unix" else socket.AF_INET
+            with caplog.at_level(logging.DEBUG, "ipcgen"), socket.socket(family) as peer:
+                peer.connect(there[5:] if scheme == "unix" else ("127.0.0.1", int(there.rpartition(":")[2])))
+                peer.sendall(sent)
+                peer.shutdown(socket.SHUT_WR)
+                if not sent:
+                    peer.close()
+                while not (said := [r for r in caplog.records if r.name == "ipcgen"]):
+                    await asyncio.sleep(0)
+            assert [(r.levelno, r.getMessage()[:21]) for r in said] == [(level, "session did not begin")]
 
 
 async def test_a_peer_that_reads_nothing() -> None:

@@ -149,6 +149,7 @@ class TLSChannel:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=hostname is None, server_hostname=hostname)
         self._rest: bytes | memoryview = b""
+        self.silent = True  # nothing has come
         self.peer = peer
         self.reads = self.writes = sock.fileno()
 
@@ -198,6 +199,7 @@ class TLSChannel:
     def _pull(self) -> None:
         data = self._sock.recv(READ_LEAST)
         if data:
+            self.silent = False
             self._in.write(data)
         else:
             self._in.write_eof()

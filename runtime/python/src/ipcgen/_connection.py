@@ -81,8 +81,10 @@ class Connection:
             self._end(SessionError(Reason.CLOSED, "given up during the handshake"))
             raise
         if self._session.peer is None:
-            assert self._session.ended is not None
-            raise self._session.ended
+            ended = self._session.ended
+            assert ended is not None
+            ended._silent = ended.reason == Reason.PEER_GONE and self._session.silent
+            raise ended
 
     # What the session asks for (Driver).
 

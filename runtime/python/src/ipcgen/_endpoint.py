@@ -287,14 +287,18 @@ class Listener:
             self._task(self._serve_socket(raw, stop, shaking))
 
     async def _serve_socket(self, raw: socket.socket, stop: asyncio.Event, shaking: asyncio.Semaphore) -> None:
+        looked = True
         try:
             channel = _sockets.accepted(raw, self._where, self._tls)
             if isinstance(channel, TLSChannel):
-                await shake(channel, f"accept on {self.address}")
+                try:
+                    await shake(channel, f"accept on {self.address}")
+                finally:
+                    looked = channel.silent
         except OSError as e:
             raw.close()
             shaking.release()
-            log.warning("session did not begin: %s", e)
+            self._did_not_begin(e, looked and not isinstance(e, TimeoutError))
             return
         await self._serve_peer(channel, stop, shaking.release)
 
@@ -312,13 +316,18 @@ class Listener:
             except SessionError as e:
                 if self._single:
                     self._failure = e
-                log.warning("session did not begin: %s", e)
+                self._did_not_begin(e, e._silent)
                 return
             finally:
                 shaken()
             await self._serve_session(conn, stop)
         finally:
             self._count(channel.peer, -1)
+
+    def _did_not_begin(self, error: OSError, looked: bool) -> None:
+        """Log it: quietly where the peer only looked whether somebody listens, as health checks do and other servers."""
+        level = logging.DEBUG if looked and not self._single else logging.WARNING
+        log.log(level, "session did not begin: %s", error)
 
     async def _serve_session(self, conn: Connection, stop: asyncio.Event) -> None:
         connected = self._task(self._connected(conn)) if self._connected is not None else None

@@ -91,6 +91,8 @@ REASON_NAMES = {
 class SessionError(ConnectionError):
     """Why a session ended. It is the ``__cause__`` of the errors of the calls that ended with it."""
 
+    _silent = False  # the peer left without having sent anything: it only looked whether somebody listens
+
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(f"session ended: {REASON_NAMES[reason]}: {text}")
         self.reason = reason

@@ -218,6 +218,11 @@ class Session:
         if at < len(data):
             self._in += data[at:]
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come from the peer yet."""
+        return self.peer is None and not self._in
+
     def _frames(self, data: bytes) -> int:
         """Handle the frames that have come whole; return where the first that has not begins."""
         at, size, most = 0, len(data), self.limits.max_frame
