@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
+from pathlib import Path
 
 import pytest
+from echo.v1.echo_ipc import EchoClient, SayRequest
+from echoes import Echo
 
 import ipcgen
 from ipcgen._address import AddressError, parse, words
@@ -50,7 +54,8 @@ def test_parse(text: str, attributes: dict[str, object]) -> None:
         ("exec:", "the program is missing"),
         ("exec:'a", "the quote ' is not closed"),
         ("exec:a\\", "a backslash at the end"),
-        ("shm:/a", "has no shm: transport, write unix:PATH"),
+        ("shm:", "want shm:PATH: the path is missing"),
+        ("fifo:/a", "has no fifo: transport, write unix:PATH"),
         ("what", "want one of unix:PATH, tcp:HOST:PORT"),
         ("", "want one of"),
     ],
@@ -64,6 +69,19 @@ def test_errors(text: str, want: str) -> None:
 
 def test_tls_with_a_configuration() -> None:
     assert parse("tls:a:1", ssl.create_default_context()).port == 1
+
+
+async def test_shm_stays_on_the_socket(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with ipcgen.listen(f"shm:{tmp_path}/echo.sock", Echo()) as listener:
+        assert listener.address == f"unix:{tmp_path}/echo.sock"
+        task = asyncio.create_task(listener.serve())
+        caplog.clear()
+        async with ipcgen.dial(f"shm:{tmp_path}/echo.sock") as conn:
+            assert (await EchoClient(conn).say(SayRequest(text="hello"))).text == "hello"
+            assert conn.peer.address == listener.address
+        assert "Python has no shared memory, so sessions stay on the socket" in caplog.text
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 def test_words() -> None:

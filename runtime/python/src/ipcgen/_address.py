@@ -7,15 +7,19 @@
 ``stdio:``                this process's stdin and stdout, for a program that its peer started
 ``fd:N``, ``fd:R,W``      descriptors that this process inherited: a socket, or one to read and one to write
 ``exec:PROGRAM ARGS``     a program to start, over its stdin and stdout; quotes and backslashes as in a shell
+``shm:PATH``              a unix socket that peers may leave for shared memory; Python has none, so it stays there
 ========================  =============================================================================
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+
+log = logging.getLogger("ipcgen")
 
 
 class AddressError(ValueError):
@@ -63,6 +67,12 @@ def _path(text: str, scheme: str, rest: str) -> Address:
     if size > MAX_PATH:
         raise AddressError(f"the path has {size} bytes, and a socket's may have {MAX_PATH}: use a shorter directory")
     return Address(text, scheme, path=rest)
+
+
+def _shm(text: str, scheme: str, rest: str) -> Address:
+    address = _path(f"unix:{rest}", "unix", rest)
+    log.warning("%s: Python has no shared memory, so sessions stay on the socket: %s is the same", text, address.text)
+    return address
 
 
 MAX_PATH = 103
@@ -116,6 +126,7 @@ _SCHEMES: dict[str, tuple[str, Callable[[str, str, str], Address]]] = {
     "stdio": ("stdio:", _nothing),
     "fd": ("fd:N or fd:R,W", _descriptors),
     "exec": ("exec:PROGRAM ARGS", _command),
+    "shm": ("shm:PATH", _shm),
 }
 
 
@@ -125,7 +136,7 @@ def _unknown(text: str, scheme: str, rest: str, colon: bool) -> str:
         for known in _SCHEMES:
             if _one_edit(scheme.lower(), known):
                 return f'address "{text}": there is no scheme "{scheme}": did you mean "{known}:{rest}"?'
-    if scheme in ("shm", "signal", "fifo"):
+    if scheme in ("signal", "fifo"):
         return f'address "{text}": the Python runtime has no {scheme}: transport, write unix:PATH'
     if colon and rest.isdecimal() and int(rest) <= 65535:
         return f'address "{text}" has no scheme: for TCP write "tcp:{text}"'

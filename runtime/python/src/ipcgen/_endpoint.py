@@ -74,9 +74,9 @@ def dial(
         async with ipcgen.dial("unix:/run/echo.sock") as conn:
             client = EchoClient(conn)
 
-    Addresses are ``unix:PATH``, ``tcp:HOST:PORT``, ``tls:HOST:PORT`` (with tls), ``stdio:``, ``fd:N``, ``fd:R,W`` and
-    ``exec:PROGRAM ARGS``, of which stderr is the program's. Errors are ValueError for an address that is none, OSError
-    for one where nobody is, SessionError for a peer that is no good.
+    Addresses are ``unix:PATH``, ``tcp:HOST:PORT``, ``tls:HOST:PORT`` (with tls), ``stdio:``, ``fd:N``, ``fd:R,W``,
+    ``exec:PROGRAM ARGS``, of which stderr is the program's, and ``shm:PATH``, taken for ``unix:PATH``. Errors are ValueError
+    for an address that is none, OSError for one where nobody is, SessionError for a peer that is no good.
     """
     endpoint = Endpoint(services, limits)
     where = parse(address, tls)
