@@ -7,12 +7,14 @@ import functools
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, SayResponse, TooLong
 from echoes import Echo
+from forks import in_fork
 from google.protobuf.empty_pb2 import Empty
 
 import ipcgen
@@ -420,6 +422,42 @@ async def test_closing_fails_calls() -> None:
         with pytest.raises(RpcError) as refused:
             await client.say(request("x"))
         assert refused.value.not_executed
+
+
+async def test_a_forked_process_leaves_the_connection_alone() -> None:
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        async with client.chat() as chat:
+            await chat.send(request("x"))
+
+            async def collect() -> list[SayResponse]:
+                return [r async for r in client.repeat(request("x", 1))]
+
+            async def leave() -> str:
+                await chat.aclose()
+                async with conn:
+                    pass
+                return "left"
+
+            uses: list[Callable[[], Coroutine[Any, Any, object]]] = [
+                lambda: client.say(request("x")),
+                lambda: client.note(request("x")),
+                collect,
+                lambda: client.join([]),
+                lambda: chat.send(request("x")),
+                chat.receive,
+                chat.close_send,
+                conn.ping,
+                conn.shutdown,
+            ]
+            for use in uses:
+                said = in_fork(lambda use=use: asyncio.run(use()))  # type: ignore[misc]
+                assert said.startswith("RuntimeError: the connection to local belongs to the process that this one was forked")
+            assert in_fork(lambda: asyncio.run(leave())) == "left"
+            answer = await chat.receive()
+            assert answer is not None
+            assert answer.text == "x"
+        assert (await client.say(request("next"))).text == "next"
 
 
 async def test_large_responses_take_turns() -> None:

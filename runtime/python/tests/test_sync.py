@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from echo.v1.echo_ipc import EchoClient, EchoClientSync, SayRequest, TooLong
 from echoes import Echo
+from forks import in_fork
 
 import ipcgen
 from ipcgen import Code, RpcError
@@ -253,6 +255,42 @@ def test_closing_wakes_threads(conn: ipcgen.SyncConnection) -> None:
     for t in threads:
         t.join()
     assert [(e.code, e.not_executed) for e in failures] == [(Code.UNAVAILABLE, False)] * 4
+
+
+def test_a_forked_process_leaves_the_connection_alone(conn: ipcgen.SyncConnection) -> None:
+    client, descriptor = EchoClientSync(conn), conn._channel.reads
+    with client.chat() as chat:
+        chat.send(request("x"))
+
+        def leaves() -> str:
+            chat.close()
+            with conn:
+                pass
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)  # else the peer would not notice the death of the process whose session it is
+            return "left"
+
+        uses: list[Callable[[], object]] = [
+            lambda: client.say(request("x")),
+            lambda: client.note(request("x")),
+            lambda: list(client.repeat(request("x", 1))),
+            lambda: client.join([]),
+            lambda: chat.send(request("x")),
+            chat.receive,
+            chat.close_send,
+            conn.ping,
+            conn.shutdown,
+        ]
+        for use in uses:
+            assert in_fork(use) == (
+                f"RuntimeError: the connection to {conn.peer.address} belongs to the process that this one was forked from: "
+                "dial in this one"
+            )
+        assert in_fork(leaves) == "left"
+        answer = chat.receive()
+        assert answer is not None
+        assert answer.text == "x"
+    assert client.say(request("next")).text == "next"
 
 
 def test_shutdown(server: Server, conn: ipcgen.SyncConnection) -> None:

@@ -66,6 +66,9 @@ class Channel(Protocol):
     def close(self) -> None:
         """Close it. Only the first time counts."""
 
+    def leave(self) -> None:
+        """Close the descriptors of a process that was forked from this channel's: the other end is told nothing."""
+
 
 class _Appetite:
     """How much to read at once: more where there was more, so that small messages cost no large buffers."""
@@ -107,6 +110,9 @@ class SocketChannel:
     def close(self) -> None:
         self._sock.close()
 
+    def leave(self) -> None:
+        self._sock.close()
+
 
 class PipeChannel:
     """A descriptor to read from and one to write to, which may be the same."""
@@ -138,6 +144,9 @@ class PipeChannel:
         os.close(self.writes)
         if self.reads != self.writes:
             os.close(self.reads)
+
+    def leave(self) -> None:
+        PipeChannel.close(self)
 
 
 class TLSChannel:
@@ -223,6 +232,9 @@ class TLSChannel:
             self._tls.unwrap()  # it says goodbye, and does not wait for an answer
         with contextlib.suppress(OSError):
             self._push()
+        self._sock.close()
+
+    def leave(self) -> None:
         self._sock.close()
 
 

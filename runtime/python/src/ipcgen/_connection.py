@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from ._call import Call, Failure, Incoming, SlotWaiter
 from ._channel import Channel, Peer
 from ._errors import Code, Reason, SessionError, not_executed, rpc_error
+from ._fork import watch
 from ._frame import END, NO_METADATA, encode_metadata
 from ._session import Session
 from ._stream import Sending, Stream
@@ -46,8 +47,11 @@ def io_error(what: str, error: OSError) -> SessionError:
 class Connection:
     """A session with a peer: what clients call through, and what calls of the peer come by.
 
-    It belongs to the event loop that it was made in, and so do its calls. ``async with`` closes it.
+    It belongs to the event loop that it was made in, and so do its calls. In a process that is forked from its own, whatever
+    uses it is a RuntimeError, and closing it does nothing. ``async with`` closes it.
     """
+
+    _left = False  # this process was forked from the connection's
 
     def __init__(self, channel: Channel, side: int, endpoint: Endpoint) -> None:
         self._channel = channel
@@ -63,6 +67,7 @@ class Connection:
         self._stalled: asyncio.TimerHandle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0  # 0: not set
+        watch(self)
 
     # Beginning.
 
@@ -360,7 +365,7 @@ class Connection:
 
     def _abandon(self, call: Call) -> None:
         """Let go of a call, at once on this side."""
-        if not call.abandoned:
+        if not call.abandoned and not self._left:
             self._session.abandon(call, Code.CANCELLED)
             if self._session.ended is None:
                 self._flush_soon()
@@ -498,6 +503,8 @@ class Connection:
 
     async def close(self) -> None:
         """End the session now; calls that run fail. It returns when the handlers of the peer's calls have returned."""
+        if self._left:
+            return
         self._end(SessionError(Reason.CLOSED, "this side closed it"))
         await self._wait_handlers()
 
@@ -514,6 +521,9 @@ class Connection:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _leave(self, refusal: Any) -> None:
+        self._left, self._session, self._loop, self._flush_due = True, refusal, refusal, False
 
     def _end(self, error: SessionError) -> None:
         """End the session for the reason of the first call; later ones do nothing."""

@@ -117,6 +117,11 @@ class ChildChannel(PipeChannel):
         if self._child.poll() is None:
             threading.Thread(target=self._see_off, name="ipcgen-child", daemon=True).start()
 
+    def leave(self) -> None:
+        self._closed = True
+        for pipe in self._pipes:
+            pipe.close()
+
     def _see_off(self) -> None:
         try:
             self._child.wait(GRACE)

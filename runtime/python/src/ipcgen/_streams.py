@@ -126,9 +126,9 @@ class CallStream(Generic[Req, Res]):
 
     def __del__(self) -> None:
         # Leaving an "async for" drops its iterator: that ends the call. The collector may run in any thread.
-        call = self._call
-        if call is not None and not call.finished and not call.abandoned and not self._conn._loop.is_closed():
-            self._conn._loop.call_soon_threadsafe(self._conn._abandon, call)
+        call, conn = self._call, self._conn
+        if call is not None and not (call.finished or call.abandoned or conn._left or conn._loop.is_closed()):
+            conn._loop.call_soon_threadsafe(conn._abandon, call)
 
 
 class ResponseStream(CallStream[Any, Res], AsyncIterator[Res]):

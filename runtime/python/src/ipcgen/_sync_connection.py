@@ -23,6 +23,7 @@ from ._call import Call, Incoming, SlotWaiter
 from ._channel import Channel, Peer
 from ._connection import LAST_WORDS, io_error
 from ._errors import Code, Reason, SessionError, not_executed, rpc_error
+from ._fork import watch
 from ._frame import END, NO_METADATA, encode_metadata
 from ._limits import Limits, settle
 from ._method import CallOptions, Method
@@ -58,7 +59,12 @@ class _Waiter:
 
 
 class SyncConnection:
-    """A session with a peer, for calls from any number of threads. It serves nothing. ``with`` closes it."""
+    """A session with a peer, for calls from any number of threads. It serves nothing. ``with`` closes it.
+
+    In a process that is forked from its own, whatever uses it is a RuntimeError, and closing it does nothing.
+    """
+
+    _left = False  # this process was forked from the connection's
 
     def __init__(self, channel: Channel, limits: Limits | None) -> None:
         self._channel = channel
@@ -83,6 +89,7 @@ class SyncConnection:
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(channel.reads, select.POLLIN)
         self._polls_write = False
+        watch(self)
 
     def _start(self) -> None:
         """Shake hands within the limit for it. On failure the channel is closed."""
@@ -410,6 +417,8 @@ class SyncConnection:
 
     def _drop(self, call: Call) -> None:
         """Let go of a call that the program has forgotten. Called without the lock, which this thread may have."""
+        if self._left:
+            return
         self._dropped.append(call)
         self._vacated.set()
         with contextlib.suppress(OSError):
@@ -477,6 +486,8 @@ class SyncConnection:
 
     def close(self) -> None:
         """End the session now; calls that run fail."""
+        if self._left:
+            return
         with self._lock:
             self._end(SessionError(Reason.CLOSED, "this side closed it"))
 
@@ -485,6 +496,9 @@ class SyncConnection:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _leave(self, refusal: Any) -> None:
+        self._left, self._session, self._lock = True, refusal, refusal
 
     def _end(self, error: SessionError) -> None:
         """End the session for the reason of the first call; later ones do nothing. Called with the lock held."""

@@ -102,7 +102,7 @@ class SyncStream(Generic[Req, Res]):
     def close(self) -> None:
         """End the call if it has not ended: its handler is told."""
         self._shut = CLOSED
-        if self._call is not None:
+        if self._call is not None and not self._conn._left:
             with self._conn._lock:
                 self._conn._abandon(self._call)
 
