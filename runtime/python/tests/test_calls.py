@@ -371,6 +371,9 @@ async def test_a_message_over_the_limit() -> None:
         with pytest.raises(RpcError) as caught:
             await client.join([request("x" * 3000)] * 2)
         assert caught.value.code == Code.RESOURCE_EXHAUSTED
+        with pytest.raises(RpcError, match="over the limit of 5000") as caught:
+            await client.join([request("x" * 5000)])
+        assert not caught.value.not_executed  # the handler may run before it has a request
 
 
 async def test_shutdown_lets_calls_finish() -> None:

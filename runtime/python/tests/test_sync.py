@@ -213,6 +213,12 @@ def test_sending_on_what_this_side_has_closed(conn: ipcgen.SyncConnection) -> No
         assert caught.value.code == Code.CANCELLED
 
 
+def test_a_message_over_the_limit(conn: ipcgen.SyncConnection) -> None:
+    with pytest.raises(RpcError, match="over the limit of") as caught:
+        EchoClientSync(conn).join([request("x" * (5 << 20))])
+    assert (caught.value.code, caught.value.not_executed) == (Code.RESOURCE_EXHAUSTED, False)
+
+
 def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
     with EchoClientSync(conn).chat() as chat:
         chat.close_send()
