@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -42,11 +43,20 @@ func readConfig(path string, stderr io.Writer) (*job, error) {
 	if dir := filepath.Dir(c.path); dir != "." {
 		c.dir = dir
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		c.syntax(err)
-	} else if len(doc.Content) == 0 {
+	var doc, another yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	switch err := documents.Decode(&doc); {
+	case err == io.EOF:
 		c.wrong.Add(diag.Position{File: c.path}, "see ipcgen help generate", "the file is empty")
+	case err != nil:
+		c.syntax(err)
+	default:
+		switch err := documents.Decode(&another); {
+		case err == nil:
+			c.wrong.Add(diag.Position{File: c.path, Line: another.Line}, "put all into one document, without ---", "a second document")
+		case err != io.EOF:
+			c.syntax(err)
+		}
 	}
 	j := &job{whole: true}
 	if len(c.wrong) == 0 {

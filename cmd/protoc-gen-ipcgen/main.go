@@ -28,7 +28,23 @@ import (
 	"github.com/ipcgen/ipcgen/idl/load"
 )
 
+// help is for somebody who starts the program by hand.
+const help = `protoc-gen-ipcgen is a plugin of protoc and buf, which start it; it takes no arguments. To use it:
+
+   protoc --ipcgen_out=DIR --ipcgen_opt=lang=go FILE...
+
+To generate without protoc, see ipcgen help generate.
+`
+
 func main() {
+	if len(os.Args) > 1 {
+		if a := os.Args[1]; a == "--help" || a == "-h" || a == "help" {
+			fmt.Print(help)
+			return
+		}
+		fmt.Fprintf(os.Stderr, "protoc-gen-ipcgen: %q is one argument too many\n\n%s", os.Args[1], help)
+		os.Exit(2)
+	}
 	if err := run(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "protoc-gen-ipcgen:", err)
 		os.Exit(1)

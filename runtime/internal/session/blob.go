@@ -584,7 +584,7 @@ func (b *blobs) settle(a *apart, inPlace bool) {
 // flush sends what is to be given back by frames. Called and returns with the mutex held; it is released meanwhile.
 func (b *blobs) flush() {
 	if b.s.ended == nil && len(b.freed) > 0 {
-		b.s.flush(nil)
+		b.s.flush(noWait)
 	}
 }
 

@@ -336,12 +336,12 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.closed = flags&frame.End != 0
 	c.mark = s.queued
 	s.pending++
-	s.appendEncoded(nil, frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.pending == 1)
+	s.appendEncoded(noWait, frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.pending == 1)
 	// To a socket a lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits
 	// for this one's processor, or is moved to another one, from where all that follows takes longer.
 	if send && (s.role != vacant || !c.unary || c.abandoned) {
 		s.gather()
-		s.flush(nil)
+		s.flush(noWait)
 	}
 	return nil
 }
@@ -545,7 +545,7 @@ func (s *Session) giveUp(c *Call, why error) {
 	}
 	c.sendWait.notify()
 	c.recvWait.notify()
-	s.flush(nil)
+	s.flush(noWait)
 }
 
 // sendFailed is how a call fails whose message could not be sent. Called with the mutex held.

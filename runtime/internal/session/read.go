@@ -167,7 +167,7 @@ func (s *Session) readLoop() {
 	for {
 		err := s.handleBuffered()
 		if err == nil {
-			s.flush(nil)
+			s.flush(noWait)
 			if s.lend() {
 				if !s.awaitWake() {
 					return
@@ -238,7 +238,7 @@ func (s *Session) readFor(c condition) {
 	s.moved()
 	for {
 		err := s.handleBuffered()
-		s.flush(nil)
+		s.flush(noWait)
 		if err == nil && !c.ready() && !s.relieve && s.ended == nil {
 			err = s.read()
 		}
@@ -393,7 +393,7 @@ func (s *Session) handleBuffered() error {
 	}
 	for n := 1; s.w-s.r >= frame.HeaderSize && s.ended == nil; n++ {
 		if s.memory != nil && n%aFew == 0 {
-			s.flush(nil) // the peer has work while this side goes on
+			s.flush(noWait) // the peer has work while this side goes on
 		}
 		h, err := s.parse()
 		if err != nil {

@@ -457,7 +457,7 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 		if reading {
 			alone = s.r == s.w // no more calls have come
 		}
-		var wait context.Context
+		wait := noWait
 		if !reading {
 			wait = context.Background()
 		}

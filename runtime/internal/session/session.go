@@ -272,7 +272,7 @@ func (s *Session) Ping(ctx context.Context) error {
 		s.appendFrame(frame.Header{Type: frame.Ping}, nil)
 	}
 	s.toReader()
-	s.flush(nil)
+	s.flush(noWait)
 	s.mu.Unlock()
 	select {
 	case <-answer:

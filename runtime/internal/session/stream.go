@@ -315,7 +315,7 @@ func (s *Session) release(room int) {
 // frame, which may be one that waits for this credit. Called and returns with the mutex held; it is released meanwhile.
 func (s *Session) grant() {
 	if len(s.due) > 0 {
-		s.flush(nil)
+		s.flush(noWait)
 	}
 }
 
@@ -424,7 +424,7 @@ func (st *stream) fetch(ctx context.Context) error {
 	defer s.mu.Unlock()
 	st.burst = 0
 	st.settle()
-	s.flush(nil)
+	s.flush(noWait)
 	for !st.ready() {
 		if err := s.wait(ctx, &st.recvWait, st); err != nil {
 			return err
@@ -776,7 +776,7 @@ func (s *Session) doInstead(ctx context.Context, c condition) (done bool, err er
 		return true, nil
 	}
 	if len(s.out) > 0 && !s.writing && s.failed == nil && s.ended == nil {
-		s.flush(nil) // a call that was left for the caller to write, which now is not the one to read
+		s.flush(noWait) // a call that was left for the caller to write, which now is not the one to read
 		return true, nil
 	}
 	return false, nil

@@ -117,7 +117,7 @@ func (s *Session) writeQueued(wait context.Context) bool {
 func (s *Session) writeFirst(wait context.Context, list ...[]byte) {
 	for i, b := range list {
 		n, err := s.tryWrite(b)
-		if err == nil && n < len(b) && wait != nil {
+		if err == nil && n < len(b) && wait != noWait {
 			s.mu.Unlock()
 			var more int
 			more, err = s.writeAll(wait, b[n:])
@@ -165,8 +165,11 @@ func (s *Session) owe(st *stream) {
 	}
 }
 
+// noWait is the context of a write that never waits.
+var noWait context.Context
+
 // flush writes what is queued, unless somebody is writing already, who will then write this too. It waits until wait ends, and
-// never where that is nil: what the connection does not take by then is left to a goroutine. Called and returns with the mutex
+// never where that is noWait: what the connection does not take by then is left to a goroutine. Called and returns with the mutex
 // held; it is released meanwhile.
 func (s *Session) flush(wait context.Context) {
 	if s.writing {
@@ -176,7 +179,7 @@ func (s *Session) flush(wait context.Context) {
 	for s.collect(); len(s.out) > 0 && s.ended == nil && s.failed == nil; s.collect() {
 		b := s.takeOut()
 		n, err := s.tryWrite(b)
-		if err == nil && n < len(b) && wait != nil {
+		if err == nil && n < len(b) && wait != noWait {
 			s.mu.Unlock()
 			var more int
 			more, err = s.writeAll(wait, b[n:])
