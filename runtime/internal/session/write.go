@@ -301,8 +301,8 @@ func (s *Session) writeAll(ctx context.Context, b []byte) (total int, err error)
 		defer func() {
 			if !stop() {
 				<-called
-				s.conn.SetWriteDeadline(time.Time{})
 			}
+			s.conn.SetWriteDeadline(time.Time{}) // else it would fail a later write that does not wait
 		}()
 	}
 	for {
@@ -314,7 +314,7 @@ func (s *Session) writeAll(ctx context.Context, b []byte) (total int, err error)
 		total += n
 		switch {
 		case total == len(b):
-			s.conn.SetWriteDeadline(time.Time{}) // else it would fail a later write that does not wait
+			s.conn.SetWriteDeadline(time.Time{})
 			return total, nil
 		case err == nil:
 			return total, fmt.Errorf("wrote %d of %d bytes without an error", total, len(b))
