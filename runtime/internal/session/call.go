@@ -41,6 +41,7 @@ type Call struct {
 	res      codec.Message // of a unary call, decoded by whoever reads
 	mark     uint64        // where in the bytes of the session it begins
 	deadline int64         // when the alarm ends the wait, of nanos; 0 is never
+	sentEnd  bool          // CloseSend was called; owned by the goroutine that sends
 
 	// Guarded by the session's mutex.
 	finished  bool // STATUS has come, or the session ended
@@ -583,14 +584,15 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 		return c.s.sendFailed(c, err)
 	case c.abandoned:
 		return failf(CodeCanceled, "canceled by the caller")
-	case c.finished:
-		return io.EOF
+	case c.sentEnd:
+		return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 	}
-	return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
+	return io.EOF
 }
 
 // CloseSend says that no more messages come from this side. How the call ended if that cannot be said any more, Receive tells.
 func (c *Call) CloseSend(ctx context.Context) {
+	c.sentEnd = true
 	if err := c.closeSend(ctx); err != nil && ctx.Err() != nil {
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
