@@ -98,6 +98,7 @@ type vectorPeer struct {
 	greeted bool
 	conns   chan *ipc.Conn // the end under test, once it has shaken hands
 	failed  chan error     // why there is none
+	cancel  context.CancelFunc // of the call
 	outcome chan *vectorOutcome
 }
 
@@ -156,7 +157,12 @@ func (p *vectorPeer) play(c sessionVector) {
 		case "call":
 			p.outcome = make(chan *vectorOutcome, 1)
 			conn := p.session()
-			go func() { p.outcome <- makeCall(conn, s) }()
+			ctx, cancel := context.WithCancel(context.Background())
+			p.t.Cleanup(cancel)
+			p.cancel = cancel
+			go func() { p.outcome <- makeCall(ctx, conn, s) }()
+		case "cancel":
+			p.cancel()
 		case "await":
 			p.await(i, s.Frame)
 		default:
@@ -316,11 +322,11 @@ func (p *vectorPeer) ended(want string) {
 }
 
 // makeCall makes the call of a step.
-func makeCall(conn *ipc.Conn, s vectorStep) *vectorOutcome {
+func makeCall(ctx context.Context, conn *ipc.Conn, s vectorStep) *vectorOutcome {
 	client := echov1.NewEchoClient(conn)
 	var out vectorOutcome
 	var trailers ipc.Metadata
-	ctx := ipc.WithTrailers(context.Background(), &trailers)
+	ctx = ipc.WithTrailers(ctx, &trailers)
 	req := &echov1.SayRequest{Text: s.Text, Times: s.Times}
 	var err error
 	switch s.Method {

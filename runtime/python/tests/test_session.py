@@ -63,6 +63,8 @@ class End:
             else:
                 async for response in client.repeat(request, trailers=trailers):
                     texts.append(response.text)  # those before an error count
+        except asyncio.CancelledError:
+            outcome["code"] = int(ipcgen.Code.CANCELLED)
         except ipcgen.RpcError as e:
             outcome["code"] = int(e.code)
             if e.remote:
@@ -163,6 +165,9 @@ async def play(step: dict[str, Any], end: End, peer: Peer) -> None:
         case "call":
             await end.conn
             end.call = asyncio.create_task(end.do_call(step))
+        case "cancel":
+            assert end.call is not None
+            end.call.cancel()
         case "await":
             await peer.expect(step["frame"])
         case other:

@@ -284,6 +284,9 @@ export class ServedCalls {
     incoming.stop("answered");
     stream.finish();
     stream.drop();
+    if (f === undefined && stream.inside) {
+      f = failure(Code.Cancelled, "the handler returned in the middle of a message");
+    }
     if (f === undefined) {
       this.status(slot, incoming, message);
     } else {
@@ -320,6 +323,9 @@ export class ServedCalls {
     let head = encodeStatus(text, cutDetails(f.details), trailers);
     if (head.length > this.shared.agreed.maxFrame) {
       head = encodeStatus(text, [], trailers);
+    }
+    if (head.length > this.shared.agreed.maxFrame) {
+      head = encodeStatus(text, [], []);
     }
     this.shared.writer.append(Type.Status, Flag.End | (f.notExecuted ? Flag.NotExecuted : 0), id, f.code, head);
     slot.answered = this.shared.writer.queued;

@@ -140,6 +140,8 @@ export class Stream {
   private credit: number;
   private departures: Departure[] = [];
   private inTurn = false;
+  /** The last piece that was sent is not the last one of its message. */
+  inside = false;
 
   // Owed to the peer, sent with the next write.
   private owes = 0;
@@ -401,7 +403,7 @@ export class Stream {
   /** Sends in one frame what fits into one and for which there is credit. */
   private sendWhole(message: Uint8Array | undefined, end: boolean): boolean {
     const length = message?.length ?? 0;
-    if (length > Math.min(singleMost, this.shared.agreed.window / 4 - headerSize) || headerSize + length > this.credit) {
+    if (length > this.single() || headerSize + length > this.credit) {
       return false;
     }
     this.credit -= headerSize + length;
@@ -415,6 +417,12 @@ export class Stream {
     return true;
   }
 
+  /** How many bytes a message has at most that is sent in one frame. */
+  private single(): number {
+    const { window, maxFrame } = this.shared.agreed;
+    return Math.min(singleMost, window / 4 - headerSize, maxFrame);
+  }
+
   private wantTurn(): void {
     if (!this.inTurn && this.departures.length > 0 && this.credit >= this.needed()) {
       this.inTurn = true;
@@ -426,7 +434,7 @@ export class Stream {
   private needed(): number {
     const d = this.departures[0]!;
     const left = (d.message?.length ?? 0) - d.at;
-    if (d.at === 0 && left <= Math.min(singleMost, this.shared.agreed.window / 4 - headerSize)) {
+    if (d.at === 0 && left <= this.single()) {
       return headerSize + left;
     }
     return headerSize + 4 + Math.min(left, pieceLeast);
@@ -462,8 +470,10 @@ export class Stream {
       this.credit -= headerSize + n;
       shared.writer.append(Type.Data, Flag.Msg | (d.end ? Flag.End : 0), this.id, 0, message.subarray(d.at));
       this.closed = this.closed || d.end;
+      this.inside = false;
       return true;
     }
+    this.inside = true;
     const parts: Uint8Array[] = [];
     if (d.at === 0) {
       const length = Buffer.allocUnsafe(4);

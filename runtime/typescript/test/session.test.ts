@@ -22,7 +22,7 @@ interface Awaited {
 }
 
 interface Step {
-  do: "hello" | "send" | "close" | "call" | "await";
+  do: "hello" | "send" | "close" | "call" | "cancel" | "await";
   hex?: string;
   method?: string;
   text?: string;
@@ -60,6 +60,7 @@ for (const size of [undefined, 1]) {
 async function play(c: Conversation, size: number | undefined): Promise<void> {
   const peer = new RawPeer();
   const end = new UnderTest(peer, c.side === "dialer" ? 0 : 1, limits, [echo()]);
+  const caller = new AbortController();
   let outcome: Promise<Outcome> | undefined;
   for (const s of c.steps) {
     switch (s.do) {
@@ -73,7 +74,10 @@ async function play(c: Conversation, size: number | undefined): Promise<void> {
         peer.end();
         break;
       case "call":
-        outcome = call(await end.conn, s);
+        outcome = call(await end.conn, s, caller.signal);
+        break;
+      case "cancel":
+        caller.abort();
         break;
       case "await":
         check(await peer.next(Type.Hello, Type.Credit), s.frame!);
@@ -132,11 +136,11 @@ async function alive(peer: RawPeer): Promise<void> {
 }
 
 /** Makes the call of a step and tells how it ended. */
-async function call(conn: Conn, s: Step): Promise<Outcome> {
+async function call(conn: Conn, s: Step, signal: AbortSignal): Promise<Outcome> {
   const echo = client(Echo, conn);
   const texts: string[] = [];
   let trailers: Metadata | undefined;
-  const options = { onTrailers: (t: Metadata) => void (trailers = t) };
+  const options = { signal, onTrailers: (t: Metadata) => void (trailers = t) };
   const request = { text: s.text ?? "", times: s.times ?? 0 };
   let failed: RpcError | undefined;
   try {

@@ -188,7 +188,7 @@ class Session:
         self.max_message = min(mine.max_message, theirs.max_message)
         self.slots = min(mine.max_slots, theirs.max_slots)
         self.window = min(mine.window, theirs.window)
-        self.single = min(SINGLE_MOST, self.window // 4 - HEADER_SIZE)
+        self.single = min(SINGLE_MOST, self.window // 4 - HEADER_SIZE, self.max_frame)
         self.free = list(range(self.slots - 1, -1, -1))
         self.local, self.local_generation = [None] * self.slots, [0] * self.slots
         self.remote, self.remote_generation = [None] * self.slots, [0] * self.slots
@@ -439,6 +439,7 @@ class Session:
         if call.finished:
             call.drop()
             return
+        call.forget()
         self.owe(call)
         call.cancel_code = Code.DEADLINE_EXCEEDED if code == Code.DEADLINE_EXCEEDED else Code.CANCELLED
         self._wake_stream(call)
@@ -540,6 +541,8 @@ class Session:
         self.running -= 1
         call.drop()
         if self.ended is None:
+            if call.inside and failure is None:
+                failure = Failure(Code.CANCELLED, "the handler returned in the middle of a message")
             if failure is not None:
                 failure.trailers = call.trailers
                 self._put_failure(call, failure)
@@ -569,6 +572,8 @@ class Session:
         body = frame.encode_status(failure.text, failure.details, trailers)
         if len(body) > self.max_frame:
             body = frame.encode_status(failure.text, [], trailers)
+        if len(body) > self.max_frame:
+            body = frame.encode_status(failure.text, [], frame.encode_metadata({}, self.limits.metadata))
         flags = END | NOT_EXECUTED if failure.not_executed else END
         self.put(frame.header(STATUS, flags, len(body), call.id, failure.code) + body)
         self.remote_answered[call.id & 0x7FFF] = self.queued

@@ -62,6 +62,7 @@ class Stream:
     listed = False  # in the session's list of those that owe
     receiver: Any = None  # who waits for a message, in the form of the session's driver
     sender: Any = None  # who waits for credit or room
+    inside = False  # the last piece that was sent is not the last one of its message
 
     def __init__(self, session: Session, id_: int) -> None:
         self.session = session
@@ -176,6 +177,11 @@ class Stream:
     def drop(self) -> None:
         """Forget what has arrived: the call is over."""
         self.over = self.closed = True
+        self.forget()
+        self.finish()
+
+    def forget(self) -> None:
+        """Give up what has arrived and is not taken, and the message that is being put together."""
         if self.part_left:
             self._drop_part()
         if self.items:
@@ -183,7 +189,6 @@ class Stream:
             self.items.clear()
             if room:
                 self.session.release(room)
-        self.finish()
 
     # Leaving.
 
@@ -228,6 +233,7 @@ class Stream:
             n = min(n, self.credit - HEADER_SIZE - 4, session.max_frame - 4)
         out.started = True
         flags = MSG | out.end if n == left else MSG | MORE
+        self.inside = n < left
         size = HEADER_SIZE + len(length) + n
         session.put(header(DATA, flags, len(length) + n, self.id) + length, HEADER_SIZE + len(length))
         session.put(memoryview(data)[out.at : out.at + n], n)
