@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -233,6 +235,31 @@ func TestShutdown(t *testing.T) {
 		var ended *ipc.SessionError
 		if !errors.As(v.Err(), &ended) || ended.Reason != ipc.Drained && ended.Reason != ipc.PeerGone {
 			t.Errorf("the session ended with %v", v.Err())
+		}
+	})
+}
+
+// TestGivenUpCallsEndNothingElse: calls that end at any moment of a large request or answer fail alone.
+func TestGivenUpCallsEndNothingElse(t *testing.T) {
+	text := strings.Repeat("x", 300_000)
+	overEach(t, func(t *testing.T, v *visit) {
+		var wg sync.WaitGroup
+		for caller := range uint64(6) {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(caller, 0))
+				for range 20 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(8000))*time.Microsecond)
+					res, err := v.echo.Say(ctx, &echov1.SayRequest{Text: text})
+					if err == nil && res.Text != text || err != nil && ipc.CodeOf(err) != ipc.DeadlineExceeded {
+						t.Errorf("got %d bytes, %v", len(res.GetText()), err)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		if res, err := v.echo.Say(patient(t), &echov1.SayRequest{Text: text}); err != nil || res.Text != text {
+			t.Errorf("afterwards: got %d bytes, %v", len(res.GetText()), err)
 		}
 	})
 }
