@@ -96,8 +96,8 @@ type vectorPeer struct {
 	conn    net.Conn
 	size    int // bytes in a write
 	greeted bool
-	conns   chan *ipc.Conn // the end under test, once it has shaken hands
-	failed  chan error     // why there is none
+	conns   chan *ipc.Conn     // the end under test, once it has shaken hands
+	failed  chan error         // why there is none
 	cancel  context.CancelFunc // of the call
 	outcome chan *vectorOutcome
 }
