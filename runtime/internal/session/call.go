@@ -265,20 +265,21 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	if first.message > 0 {
 		msg = frame.Msg
 	}
-	if len(c.scratch.lent()) > 0 {
-		f := s.enqueue(ctx, c, first.b, frame.Apart|msg|end, true)
-		if f != nil {
-			s.takeBack(c.scratch.lent())
-		}
-		return f
-	}
 	head := len(first.b)
 	if first.message > 0 {
 		head = first.message
 	}
 	if head -= frame.HeaderSize; head > s.agreed.maxFrame {
 		c.scratch.forget()
+		s.takeBack(c.scratch.lent())
 		return notExecuted(CodeInvalidArgument, "the call's metadata takes %d bytes with what goes before it, over the limit of %d of a frame", head, s.agreed.maxFrame)
+	}
+	if len(c.scratch.lent()) > 0 {
+		f := s.enqueue(ctx, c, first.b, frame.Apart|msg|end, true)
+		if f != nil {
+			s.takeBack(c.scratch.lent())
+		}
+		return f
 	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
 		c.scratch.whole(first.b)
