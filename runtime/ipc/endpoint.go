@@ -478,7 +478,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 func (c *Conn) Shutdown(ctx context.Context) error { return c.s.Drain(ctx) }
 
 // Close ends the session now; calls that run fail. It returns when the handlers of the peer's calls have returned, so
-// a handler must not call it.
+// a handler must not call it. It does not wait for a program that an exec: address started, whose stdin it closes: that has 5 s
+// to end before it is killed, and is left alone where this process ends sooner.
 func (c *Conn) Close() error {
 	c.s.Close()
 	c.s.Wait()
