@@ -524,12 +524,11 @@ func (s *Session) abandon(c *Call, why error) {
 		return
 	}
 	if c.finished {
-		if c.arrivals != nil && len(c.items) > 0 {
-			c.abandoned = true
-			c.drop()
-			s.grant()
-		}
-		return // else it has ended by itself, and goes on saying so
+		// Where nothing is left to be received it has ended by itself, and goes on saying so.
+		c.abandoned = c.arrivals != nil && (len(c.items) > 0 || c.room > 0)
+		c.drop()
+		s.grant()
+		return
 	}
 	c.abandoned = true
 	s.giveUp(c, why)

@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
+	"github.com/ipcgen/ipcgen/runtime/transport"
 )
 
 // What happens to calls that end in the middle of something: of a message, of a write, of another wait.
@@ -283,4 +285,96 @@ func TestAnEndedCallIsNotWokenForRoom(t *testing.T) {
 			t.Errorf("%d wait for room, %d did before", after, before)
 		}
 	})
+}
+
+// TestCloseBehindTheEnd: messages that are not wanted, of a call that has ended, give back their room.
+func TestCloseBehindTheEnd(t *testing.T) {
+	s, p := script(t)
+	opened := make(chan *Call, 1)
+	go func() {
+		c, f := s.Open(t.Context(), Outgoing{Method: mCount}, text("x"), true)
+		if f != nil {
+			t.Error(f)
+		}
+		opened <- c
+	}()
+	id := p.expect(frame.Call).Stream
+	c := <-opened
+	for range 2 {
+		p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: id}, firstPiece(20_000, make([]byte, 10_000))...)
+		p.send(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: id}, make([]byte, 10_000)...)
+	}
+	p.send(frame.Header{Type: frame.Status, Flags: frame.End, Stream: id}, success...)
+	p.settled()
+	if err := c.Receive(t.Context(), new(blob)); err != nil {
+		t.Fatal(err)
+	}
+	c.Cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserved != 0 {
+		t.Errorf("%d bytes are reserved for nobody", s.reserved)
+	}
+}
+
+// held is a Conn whose next TryWrite can be held back.
+type held struct {
+	transport.Conn
+	begun, goOn chan struct{} // nil: it is not
+}
+
+func (h *held) TryWrite(b []byte) (int, error) {
+	if begun, goOn := h.begun, h.goOn; begun != nil {
+		h.begun, h.goOn = nil, nil
+		close(begun)
+		<-goOn
+	}
+	return h.Conn.Write(b)
+}
+
+// TestFramesOfOneSlotKeepTheirOrder: a large frame that waits to be written is not overtaken by the next call in its slot.
+func TestFramesOfOneSlotKeepTheirOrder(t *testing.T) {
+	conn := new(held)
+	s, p := scriptOver(t, conn, Config{}, goodHello)
+	opened := make(chan *Call, 1)
+	go func() {
+		c, f := s.Open(t.Context(), Outgoing{Method: mSum}, nil, false)
+		if f != nil {
+			t.Error(f)
+		}
+		opened <- c
+	}()
+	id := p.expect(frame.Call).Stream
+	c := <-opened
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	p.settled()
+	s.mu.Lock()
+	for s.writing { // the answer to that
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+	}
+	s.appendFrame(frame.Header{Type: frame.Ping, Flags: frame.Ack}, nil) // something that is to be written before
+	conn.begun, conn.goOn = begun, goOn
+	s.mu.Unlock()
+	go c.Send(t.Context(), &blob{make([]byte, 9000)})
+	<-begun
+	p.send(frame.Header{Type: frame.Status, Flags: frame.End, Arg: CodeInternal, Stream: id}, success...)
+	if err := c.Receive(t.Context(), new(blob)); err == nil {
+		t.Error("no failure")
+	}
+	go s.Unary(t.Context(), Outgoing{Method: mEcho}, text("new"), new(blob))
+	for queued := false; !queued; runtime.Gosched() {
+		s.mu.Lock()
+		queued = s.pending == 1
+		s.mu.Unlock()
+	}
+	close(goOn)
+	p.expect(frame.Ping)
+	if h := p.expect(frame.Data); h.Stream != id {
+		t.Errorf("DATA of %#x", uint32(h.Stream))
+	}
+	if h := p.expect(frame.Call); h.Stream.Slot() != id.Slot() {
+		t.Errorf("the new call is in slot %d", h.Stream.Slot())
+	}
 }

@@ -649,7 +649,16 @@ func script(t *testing.T) (*Session, *scripted) { return scriptWith(t, Config{},
 // scriptWith is script with a configuration and the peer's HELLO.
 func scriptWith(t *testing.T, cfg Config, peer frame.HelloPayload) (*Session, *scripted) {
 	t.Helper()
+	return scriptOver(t, nil, cfg, peer)
+}
+
+// scriptOver is scriptWith whose session writes by way of over, if that is not nil.
+func scriptOver(t *testing.T, over *held, cfg Config, peer frame.HelloPayload) (*Session, *scripted) {
+	t.Helper()
 	a, b := mem.Pair()
+	if over != nil {
+		over.Conn, a = a, over
+	}
 	p := &scripted{t, b}
 	started := make(chan *Session, 1)
 	go func() {

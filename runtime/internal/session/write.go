@@ -58,13 +58,7 @@ func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, 
 		s.out = append(s.out, b...)
 		return
 	}
-	s.writing = true
-	if s.writeQueued(wait) {
-		s.writeFirst(wait, b)
-	} else {
-		s.out = append(s.out, b...)
-	}
-	s.writing = false
+	s.writeBehind(wait, b)
 }
 
 // appendSegments is appendEncoded, with wait, of a large frame whose bytes lie in several places. The first one has room for
@@ -78,12 +72,8 @@ func (s *Session) appendSegments(wait context.Context, h frame.Header, list [][]
 	h.Put(list[0])
 	s.queued += uint64(n)
 	if s.writesNow() {
-		s.writing = true
-		if s.writeQueued(wait) {
-			s.writeFirst(wait, list...)
-			list = nil
-		}
-		s.writing = false
+		s.writeBehind(wait, list...)
+		return
 	}
 	for _, b := range list {
 		s.out = append(s.out, b...)
@@ -95,20 +85,20 @@ func (s *Session) writesNow() bool {
 	return s.try != nil && !s.writing && s.failed == nil && s.ended == nil
 }
 
-// writeQueued writes what is queued, before a frame that need not be, and says whether nothing else is queued now. Called and
-// returns with the mutex held, which is released meanwhile.
-func (s *Session) writeQueued(wait context.Context) bool {
+// writeBehind writes a frame that lies in list behind what is queued, and before what is queued meanwhile: that may be of a call
+// in the same slot, where the frame's has ended. Called and returns with the mutex held, which is released meanwhile.
+func (s *Session) writeBehind(wait context.Context, list ...[]byte) {
+	s.writing = true
 	s.collect()
 	if len(s.out) > 0 {
 		queued := s.takeOut()
-		s.writeFirst(wait, queued)
+		s.writeFirst(wait, slices.Insert(list, 0, queued)...)
 		s.keepSpare(queued)
+	} else {
+		s.handed = s.queued
+		s.writeFirst(wait, list...)
 	}
-	if len(s.out) > 0 || s.failed != nil {
-		return false
-	}
-	s.handed = s.queued
-	return true
+	s.writing = false
 }
 
 // writeFirst writes what lies in list, which comes before what is queued now: what can be written at once, and with wait the

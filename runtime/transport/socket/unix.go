@@ -106,18 +106,19 @@ func listen(ctx context.Context, scheme, path string) (transport.Listener, error
 		return fail(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute // so that it is found whatever the working directory will be
-	}
 	mine, err := settle(ctx, born, path)
 	if err != nil {
 		l.Close()
 		os.Remove(born)
 		return fail(err)
 	}
+	place := path
+	if absolute, err := filepath.Abs(path); err == nil {
+		place = absolute // whatever the working directory will be by then
+	}
 	return &listener{Listener: l, address: address,
 		wrap:   func(c net.Conn) transport.Conn { return newUnix(c.(*net.UnixConn), address) },
-		remove: func() { removeSame(path, mine) },
+		remove: func() { removeSame(place, mine) },
 	}, nil
 }
 

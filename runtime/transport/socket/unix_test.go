@@ -202,10 +202,20 @@ func TestOnlyOwnFileIsRemoved(t *testing.T) {
 	}
 }
 
-// TestRelativePath: the file is removed also where the working directory is another one by then.
+// TestRelativePath: the file is removed also where the working directory is another one by then, and however deep the first
+// one is. A dead server's is in the way.
 func TestRelativePath(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(dir)
+	dead, err := net.Listen("unix", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	dead.Close()
 	l, err := socket.ListenUnix(t.Context(), "s")
 	if err != nil {
 		t.Fatal(err)
