@@ -146,9 +146,6 @@ func (e *Endpoint) Dial(ctx context.Context, addr string) (*Conn, error) {
 	}
 	c, err := b.start(ctx, context.Background(), raw, 0)
 	if err != nil {
-		if child, ok := raw.(interface{ Kill() }); ok {
-			child.Kill() // a program that was started for nothing
-		}
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	return c, nil
@@ -181,6 +178,9 @@ func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint
 	s, err := session.Start(ctx, raw, session.Config{Side: side, Limits: b.limits, Methods: b.methods,
 		Services: b.services, Logger: b.logger, Context: context.WithValue(parent, connKey{}, o), Memory: b.memory})
 	if err != nil {
+		if program, ok := raw.(transport.Killer); ok {
+			program.Kill() // it was started for nothing
+		}
 		return nil, sessionError(err)
 	}
 	return o.of(s), nil

@@ -29,6 +29,12 @@ type Conn interface {
 	Peer() Peer
 }
 
+// A Killer is a Conn to a program that was started for it.
+type Killer interface {
+	// Kill is a Close that gives the program no time to end.
+	Kill()
+}
+
 // A TryWriter is a Conn that can write without waiting.
 type TryWriter interface {
 	// TryWrite writes as much of b as can be written at once, which may be nothing. It returns an error only when no

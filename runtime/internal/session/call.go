@@ -262,12 +262,9 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 	if last {
 		end = frame.End
 	}
+	head := len(first.b) // what stands before the message
 	if first.message > 0 {
-		msg = frame.Msg
-	}
-	head := len(first.b)
-	if first.message > 0 {
-		head = first.message
+		msg, head = frame.Msg, first.message
 	}
 	if head -= frame.HeaderSize; head > s.agreed.maxFrame {
 		c.scratch.forget()

@@ -347,7 +347,11 @@ var answerRoom = frame.HeaderSize + len(emptyHead)
 // prepare encodes the answer and ends the handler's context.
 func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
 	a := answer{f: f, trailers: in.cancel(context.Canceled)}
-	if f == nil && res != nil {
+	if n := len(emptyHead) + trailerBytes(a.trailers); f == nil && n > in.s.agreed.maxFrame {
+		a.f = failf(CodeResourceExhausted, "the trailers take %d bytes, over the limit of %d of a frame", n, in.s.agreed.maxFrame)
+		in.s.Drop(res) // it does not leave
+	}
+	if a.f == nil && res != nil {
 		a.scratch = scratches.Get().(*scratch)
 		var err error
 		most := min(in.s.single(), in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
@@ -430,9 +434,6 @@ func (s *Session) appendAnswer(in *Incoming, a answer, reading bool) {
 
 // appendStatus queues the STATUS, of a failure what fits into its limits. Called with the mutex held.
 func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
-	if n := len(emptyHead) + trailerBytes(a.trailers); n > s.agreed.maxFrame && a.f == nil {
-		a.f = failf(CodeResourceExhausted, "the trailers take %d bytes, over the limit of %d of a frame", n, s.agreed.maxFrame)
-	}
 	if in.inside && a.f == nil {
 		a.f = failf(CodeCanceled, "the handler returned in the middle of a message") // success would be a lie, and is not allowed
 	}

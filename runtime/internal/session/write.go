@@ -106,14 +106,7 @@ func (s *Session) writeBehind(wait context.Context, list ...[]byte) {
 // meanwhile.
 func (s *Session) writeFirst(wait context.Context, list ...[]byte) {
 	for i, b := range list {
-		n, err := s.tryWrite(b)
-		if err == nil && n < len(b) && wait != noWait {
-			s.mu.Unlock()
-			var more int
-			more, err = s.writeAll(wait, b[n:])
-			s.mu.Lock()
-			n += more
-		}
+		n, err := s.write(wait, b)
 		s.wrote(err)
 		if s.failed != nil {
 			return // the first failure says it all
@@ -168,14 +161,7 @@ func (s *Session) flush(wait context.Context) {
 	s.writing = true
 	for s.collect(); len(s.out) > 0 && s.ended == nil && s.failed == nil; s.collect() {
 		b := s.takeOut()
-		n, err := s.tryWrite(b)
-		if err == nil && n < len(b) && wait != noWait {
-			s.mu.Unlock()
-			var more int
-			more, err = s.writeAll(wait, b[n:])
-			s.mu.Lock()
-			n += more
-		}
+		n, err := s.write(wait, b)
 		if err == nil && n < len(b) && s.ended == nil {
 			s.wg.Add(1)
 			go s.flushRest(b[n:])
@@ -202,18 +188,15 @@ func (s *Session) flushLater() {
 // flushRest writes what a write that must not wait left over, and what has come since.
 func (s *Session) flushRest(b []byte) {
 	defer s.wg.Done()
-	var err error
-	if len(b) > 0 {
-		_, err = s.writeAll(context.Background(), b)
-	}
+	_, err := s.writeAll(context.Background(), b)
 	s.mu.Lock()
-	if len(b) > 0 {
+	defer s.mu.Unlock()
+	if b != nil {
 		s.keepSpare(b)
-		s.wrote(err)
 	}
+	s.wrote(err)
 	s.writing = false
 	s.flush(context.Background())
-	s.mu.Unlock()
 }
 
 func (s *Session) takeOut() []byte {
@@ -265,6 +248,19 @@ func (s *Session) writeFailed(err error) {
 	s.conn.SetReadDeadline(time.Now().Add(time.Second))
 }
 
+// write writes what can be written at once, and the rest until wait ends, unless that is noWait. Called and returns with the
+// mutex held; it is released meanwhile unless writing only copies.
+func (s *Session) write(wait context.Context, b []byte) (n int, err error) {
+	n, err = s.tryWrite(b)
+	if err != nil || n == len(b) || wait == noWait {
+		return n, err
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	more, err := s.writeAll(wait, b[n:])
+	return n + more, err
+}
+
 // tryWrite writes what can be written at once. Called and returns with the mutex held; it is released meanwhile unless
 // writing only copies.
 func (s *Session) tryWrite(b []byte) (int, error) {
@@ -295,7 +291,7 @@ func (s *Session) writeAll(ctx context.Context, b []byte) (total int, err error)
 			s.conn.SetWriteDeadline(time.Time{}) // else it would fail a later write that does not wait
 		}()
 	}
-	for {
+	for len(b) > 0 {
 		s.conn.SetWriteDeadline(time.Now().Add(s.limits.Stall))
 		if ctx.Err() != nil {
 			return total, nil
@@ -316,6 +312,7 @@ func (s *Session) writeAll(ctx context.Context, b []byte) (total int, err error)
 			return total, endf(Stalled, "the peer has read nothing for %v", s.limits.Stall)
 		}
 	}
+	return 0, nil
 }
 
 // flushAll returns when all that is queued has been written, within ctx.

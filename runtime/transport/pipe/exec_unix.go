@@ -32,8 +32,7 @@ type child struct {
 
 // Exec starts a program whose stdin and stdout are the session; its stderr is stderr. Closing the Conn closes them,
 // gives the program 5 s to end, and then kills it; nobody does where this process ends before. The program speaks on
-// "stdio:". Once it has ended, Read's error
-// says how, where that was not well.
+// "stdio:". Once it has ended, Read's error says how, where that was not well.
 func Exec(ctx context.Context, argv []string, stderr io.Writer) (transport.Conn, error) {
 	address := "exec:" + argv[0]
 	if err := ctx.Err(); err != nil {
@@ -112,7 +111,7 @@ func (c *child) Close() (err error) {
 	return err
 }
 
-// Kill is Close that does not give the program time: it is no use.
+// Kill is transport.Killer's.
 func (c *child) Kill() {
 	c.cmd.Process.Kill()
 	c.Close()

@@ -87,6 +87,14 @@ class Method(Generic[Req, Res]):
             raise self.named(not_executed(Code.RESOURCE_EXHAUSTED, text))
         return data
 
+    def encode_next(self, message: Message, session: Session, *, first: bool) -> bytes:
+        """Encode a request that follows the call, whose handler runs already unless it is the first."""
+        try:
+            return self.encode(message, self.request, session)
+        except RpcError as e:
+            e.not_executed = first
+            raise
+
     def decode_response(self, data: bytes) -> Res:
         """Return what the peer answered."""
         try:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 from google.protobuf.message import Message
 
 from ._call import Call, Failure
-from ._errors import Code, RpcError, not_executed, rpc_error
+from ._errors import Code, not_executed, rpc_error
 from ._frame import END
 from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, no_response, several_responses
 from ._stream import Sending
@@ -75,11 +75,7 @@ class SyncStream(Generic[Req, Res]):
 
     def _put(self, message: Message) -> bool:
         """Send a message; False says that the peer has ended the call, or the deadline has passed."""
-        try:
-            data = self._method.encode(message, self._method.request, self._conn._session)
-        except RpcError as e:
-            e.not_executed = self._call is None  # else the handler runs already
-            raise
+        data = self._method.encode_next(message, self._conn._session, first=self._call is None)
         if self._shut:
             self._check_shut()
         return self._put_data(Sending(data))
