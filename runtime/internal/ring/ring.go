@@ -173,8 +173,10 @@ func (w *Writer) Bell() bool {
 	return true
 }
 
-// Ready says whether there is room for something.
-func (w *Writer) Ready() bool { return w.at-w.head.Load() < uint32(len(w.data)) }
+// Awaits is the word to wait at while the ring is full: until it is another one than this, it is.
+func (w *Writer) Awaits() (word *uint32, full uint32) {
+	return (*uint32)(unsafe.Pointer(w.head)), w.at - uint32(len(w.data))
+}
 
 // Park tells the other side to ring when there is room for need bytes, at most the size of the ring. Where there is
 // already, it says so, and there may be no doorbell. Unpark follows in any case, after the wait.
@@ -247,8 +249,10 @@ func (r *Reader) Bell() bool {
 	return true
 }
 
-// Ready says whether there is something to read.
-func (r *Reader) Ready() bool { return r.tail.Load() != r.at }
+// Awaits is the word to wait at while the ring is empty: until it is another one than this, it is.
+func (r *Reader) Awaits() (word *uint32, empty uint32) {
+	return (*uint32)(unsafe.Pointer(r.tail)), r.at
+}
 
 // Next is where the next byte to read is, or will be.
 func (r *Reader) Next() *byte { return &r.data[r.at&uint32(len(r.data)-1)] }

@@ -83,14 +83,14 @@ func queue(t *testing.T, rng *rand.Rand, w *Writer, r *Reader) {
 			}
 			model = model[n:]
 		}
-		if got, want := r.Ready(), len(model) > 0; got != want {
-			t.Fatalf("something to read: %v, with %d bytes in the queue", got, len(model))
+		if word, empty := r.Awaits(); (*word != empty) != (len(model) > 0) {
+			t.Fatalf("to be waited for: %d is no longer %d, with %d bytes in the queue", *word, empty, len(model))
 		}
 		if len(model) > 0 && *r.Next() != model[0] {
 			t.Fatal("the next byte is not where it is said to be")
 		}
-		if got, want := w.Ready(), len(model) < len(w.data); got != want {
-			t.Fatalf("room: %v, with %d bytes in a ring of %d", got, len(model), len(w.data))
+		if word, full := w.Awaits(); (*word != full) != (len(model) < len(w.data)) {
+			t.Fatalf("to be waited for: %d is no longer %d, with %d bytes in a ring of %d", *word, full, len(model), len(w.data))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/ring"
 	"github.com/ipcgen/ipcgen/runtime/transport"
@@ -42,9 +43,14 @@ type outward struct {
 // newConn makes a Conn of a socket, which it owns, and the two rings.
 func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration, mail *mailbox) *conn {
 	c := &conn{sock: sock, unmap: unmap, raw: raw, mail: mail, in: inward{Reader: r}, out: outward{Writer: w}}
-	c.in.half.init(raw, "read", sock, spin, r.Ready)
-	c.out.half.init(raw, "write", sock, spin, w.Ready)
-	c.in.spin.next = r.Next
+	c.in.half.init(raw, "read", sock, spin, func(looks uint32) bool {
+		word, empty := r.Awaits()
+		return poll(word, empty, looks, pauses(), r.Next())
+	})
+	c.out.half.init(raw, "write", sock, spin, func(looks uint32) bool {
+		word, full := w.Awaits()
+		return poll(word, full, looks, pauses(), (*byte)(unsafe.Pointer(word)))
+	})
 	c.out.spin.first = true // where there is no room the peer is reading, while who reads may have long to wait
 	go c.listen()
 	return c
@@ -240,11 +246,11 @@ type half struct {
 	deadline deadline
 }
 
-func (h *half) init(raw syscall.RawConn, what string, sock transport.Conn, spin time.Duration, ready func() bool) {
+func (h *half) init(raw syscall.RawConn, what string, sock transport.Conn, spin time.Duration, look func(looks uint32) bool) {
 	h.doorbell.Raw = raw
 	h.what, h.address = what, sock.Peer().Address
 	h.wake = make(chan struct{}, 1)
-	h.spin = spinner{limit: spin, ready: ready, yield: yieldThread}
+	h.spin = spinner{limit: spin, look: look, yield: yieldThread}
 }
 
 var zero = []byte{0}

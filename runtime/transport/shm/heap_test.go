@@ -110,7 +110,9 @@ func dawdle(rng *rand.Rand) {
 	case 0, 1:
 		runtime.Gosched()
 	case 2, 3, 4:
-		pause(uint32(1+rng.IntN(100)), nil)
+		var word uint32
+		var next byte
+		poll(&word, 0, uint32(1+rng.IntN(100)), 1, &next)
 	}
 }
 

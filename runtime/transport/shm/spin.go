@@ -24,11 +24,10 @@ import (
 // ten milliseconds. Who finds again and again what it waits for just when it comes back from a yield parks once, because
 // who is woken is put on an idle processor.
 type spinner struct {
-	limit time.Duration // 0: never
-	ready func() bool
-	next  func() *byte // where the data will be; nil: it waits for none
-	first bool         // it may take the place of one that is not
-	yield func()       // lets other threads run
+	limit time.Duration           // 0: never
+	look  func(looks uint32) bool // looks for a round
+	first bool                    // it may take the place of one that is not
+	yield func()                  // lets other threads run
 	// others says that other goroutines wait for what it waits for, or have just got it: they are to run meanwhile.
 	others bool
 
@@ -87,18 +86,16 @@ func (s *spinner) until(h *half) bool {
 	return found
 }
 
-// How a spinner looks: looksPerRound times with a pause in between, which takes about half a microsecond; then it lets
-// other goroutines run. Where it knows of none it does that only every roundsBetween, after roundsPolite: each time the runtime
-// wakes another thread, which looks for something to run, perhaps on the peer's processor. After roundsAlone it lets other
-// threads run, too: on a machine with few processors the peer may be waiting for one that its collector needs, and this
-// thread has it.
+// How a spinner looks: looksPerRound times in a round, which takes about a microsecond; then it lets other goroutines run.
+// Where it knows of none its first round is twice as long, so that most calls are answered in it, and it lets others run only
+// every roundsBetween, after roundsPolite: each time the runtime wakes another thread, which looks for something to run,
+// perhaps on the peer's processor. After roundsAlone it lets other threads run, too: on a machine with few processors the peer
+// may be waiting for one that its collector needs, and this thread has it.
 //
 // Each look fetches the place where the data will be along with the word that says whether there is some: to ask the peer's
-// processor for one after the other took 70 ns of a short call. With pauses half as long the peer is disturbed while it
-// writes there, which costs more than that.
+// processor for one after the other took 70 ns of a short call.
 const (
-	looksPerRound = 16
-	pauses        = 4
+	looksPerRound = 32
 	roundsPolite  = 4
 	roundsBetween = 32
 	roundsAlone   = 8
@@ -109,18 +106,15 @@ func yieldThread() { syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
 
 func (s *spinner) spin(h *half) bool {
 	var start time.Time
-	var next *byte
-	if s.next != nil {
-		next = s.next()
-	}
 	away := false // another thread ran before this round
 	for round := 0; ; round++ {
-		for range looksPerRound {
-			if s.ready() {
-				s.found(away)
-				return true
-			}
-			pause(pauses, next)
+		looks := uint32(looksPerRound)
+		if round == 0 && !s.others {
+			looks *= 2
+		}
+		if s.look(looks) {
+			s.found(away)
+			return true
 		}
 		if h.state.Load() != 0 {
 			return true // something has changed

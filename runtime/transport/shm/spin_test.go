@@ -34,7 +34,7 @@ func waits(s *spinner, n int, there bool) (spins int) {
 	var h half
 	for range n {
 		looked := false
-		s.ready = func() bool {
+		s.look = func(uint32) bool {
 			looked = true
 			return there
 		}
@@ -50,7 +50,7 @@ func waits(s *spinner, n int, there bool) (spins int) {
 
 // TestSpinLess: spins that find nothing become rare, and one that finds something brings them back, for a while.
 func TestSpinLess(t *testing.T) {
-	s := &spinner{limit: time.Microsecond}
+	s := &spinner{limit: time.Microsecond, yield: func() {}}
 	if got, want := waits(s, 128, false), 16; got != want {
 		t.Errorf("%d spins in 128 waits for nothing, want each eighth: %d", got, want)
 	}
@@ -67,24 +67,24 @@ func TestSpinLess(t *testing.T) {
 
 // TestOneSpinner: while a goroutine spins, others park, but who waits for room takes the place of who waits for data.
 func TestOneSpinner(t *testing.T) {
-	found := func() bool { return true }
-	reader := &spinner{limit: time.Hour, ready: found}
-	writer := &spinner{limit: time.Hour, ready: found, first: true}
+	found := func(uint32) bool { return true }
+	reader := &spinner{limit: time.Hour, look: found}
+	writer := &spinner{limit: time.Hour, look: found, first: true}
 	if !during(t, reader, func() {
-		if (&spinner{limit: time.Hour, ready: found}).until(new(half)) {
+		if (&spinner{limit: time.Hour, look: found}).until(new(half)) {
 			t.Error("a second reader spins")
 		}
 	}) {
 		t.Error("the reader found nothing")
 	}
 	if !during(t, writer, func() {
-		if reader.until(new(half)) || (&spinner{limit: time.Hour, ready: found, first: true}).until(new(half)) {
+		if reader.until(new(half)) || (&spinner{limit: time.Hour, look: found, first: true}).until(new(half)) {
 			t.Error("others spin while a writer does")
 		}
 	}) {
 		t.Error("the writer found nothing")
 	}
-	never := &spinner{limit: time.Hour, ready: func() bool { return false }, purse: 1}
+	never := &spinner{limit: time.Hour, look: func(uint32) bool { return false }, purse: 1}
 	if during(t, never, func() {
 		if !writer.until(new(half)) {
 			t.Error("the writer did not take the place of a reader")
@@ -97,15 +97,15 @@ func TestOneSpinner(t *testing.T) {
 // during calls f once while s spins, and returns what s found.
 func during(t *testing.T, s *spinner, f func()) bool {
 	t.Helper()
-	ready, called := s.ready, false
-	s.ready = func() bool {
+	look, called := s.look, false
+	s.look = func(uint32) bool {
 		if !called {
 			called = true
 			f()
 		}
-		return ready()
+		return look(0)
 	}
-	defer func() { s.ready = ready }()
+	defer func() { s.look = look }()
 	return s.until(new(half))
 }
 
@@ -113,7 +113,7 @@ func during(t *testing.T, s *spinner, f func()) bool {
 func TestShared(t *testing.T) {
 	took := switched
 	came := false
-	s := &spinner{limit: time.Hour, ready: func() bool { return came }, yield: func() {
+	s := &spinner{limit: time.Hour, look: func(uint32) bool { return came }, yield: func() {
 		for begin := time.Now(); time.Since(begin) <= took; {
 		}
 		came = true
@@ -136,7 +136,7 @@ func TestShared(t *testing.T) {
 		wait()
 	}
 	waits(s, 1, true)
-	s.ready = func() bool { return came }
+	s.look = func(uint32) bool { return came }
 	for range 2 {
 		if !wait() {
 			t.Error("a find without such a yield in between does not count")
@@ -155,8 +155,8 @@ func TestCrowded(t *testing.T) {
 	// A spin that would yield in its last rounds, and finds nothing.
 	spin := func() {
 		looks, s.pass, s.limit = 0, 0, time.Hour
-		s.ready = func() bool {
-			if looks++; looks == (roundsAlone+2)*looksPerRound {
+		s.look = func(uint32) bool {
+			if looks++; looks == roundsAlone+2 {
 				s.limit = time.Nanosecond
 			}
 			return false
