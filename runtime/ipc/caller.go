@@ -12,9 +12,9 @@ import (
 
 // A Caller is what generated clients call through: a *Conn, or what Local returns.
 type Caller interface {
-	// Call does a whole call of one request and at most one response, which is decoded into res. Res is nil for a
-	// oneway method. Errors are *Error, unless a hook made another one of it.
-	Call(ctx context.Context, m *Method, req, res Message) error
+	// Call does a whole call of one request and at most one response; a oneway method has none, and it returns nil. Errors
+	// are *Error, unless a hook made another one of it.
+	Call(ctx context.Context, m *Method, req Message) (Message, error)
 	// Open starts a call of any other shape. Req is nil where requests are streamed.
 	Open(ctx context.Context, m *Method, req Message) (*RawStream, error)
 }
@@ -81,34 +81,37 @@ func noTrailers(ctx context.Context) *Metadata {
 }
 
 // Call is Caller's.
-func (c *Conn) Call(ctx context.Context, m *Method, req, res Message) error {
+func (c *Conn) Call(ctx context.Context, m *Method, req Message) (Message, error) {
 	if len(c.e.hooks.call) == 0 {
-		return c.call(ctx, m, req, res)
+		return c.call(ctx, m, req)
 	}
 	ctx, end, err := runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req})
 	if err != nil {
 		c.s.Drop(req)
-		return end(err)
+		return nil, end(err)
 	}
-	err = c.call(ctx, m, req, res)
+	res, err := c.call(ctx, m, req)
 	herr := end(err)
-	if err == nil && herr != nil {
+	switch {
+	case herr == nil:
+		return res, nil
+	case err == nil:
 		c.e.discard(res) // its caller does not get it
 	}
-	return herr
+	return nil, herr
 }
 
-func (c *Conn) call(ctx context.Context, m *Method, req, res Message) error {
+func (c *Conn) call(ctx context.Context, m *Method, req Message) (res Message, err error) {
 	var f *session.Failure
 	if m.shape == OnewayShape {
 		f = c.s.Oneway(ctx, m.outgoing(ctx), req)
 	} else {
-		f = c.s.Unary(ctx, m.outgoing(ctx), req, res)
+		res, f = c.s.Unary(ctx, m.outgoing(ctx), req, m.response)
 	}
 	if f != nil {
-		return m.fromFailure(f)
+		return nil, m.fromFailure(f)
 	}
-	return nil
+	return res, nil
 }
 
 // Open is Caller's.

@@ -57,16 +57,17 @@ func unconnected(ctx context.Context, m *Method, err error) error {
 	return &Error{Code: code, Message: err.Error(), Method: m.path, NotExecuted: true, causes: []error{err}}
 }
 
-func (l local) Call(ctx context.Context, m *Method, req, res Message) error {
+func (l local) Call(ctx context.Context, m *Method, req Message) (Message, error) {
 	c, closeBoth, err := l.connect(ctx)
 	if err != nil {
-		return unconnected(ctx, m, err)
+		return nil, unconnected(ctx, m, err)
 	}
 	defer closeBoth()
-	if err := c.Call(ctx, m, req, res); err != nil || m.shape != OnewayShape {
-		return err
+	res, err := c.Call(ctx, m, req)
+	if err == nil && m.shape == OnewayShape {
+		err = c.Shutdown(ctx) // the handler of a oneway call has run when it returns
 	}
-	return c.Shutdown(ctx) // the handler of a oneway call has run when it returns
+	return res, err
 }
 
 func (l local) Open(ctx context.Context, m *Method, req Message) (*RawStream, error) {

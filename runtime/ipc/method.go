@@ -167,8 +167,8 @@ func NewUnary[Req pointer[Q], Res pointer[S], Q, S any](path string, options ...
 
 // Call calls the method through c.
 func (u *Unary[Req, Res]) Call(ctx context.Context, c Caller, req Req) (Res, error) {
-	res := u.response()
-	if err := c.Call(ctx, &u.Method, req, res); err != nil {
+	res, err := c.Call(ctx, &u.Method, req)
+	if err != nil {
 		var none Res
 		return none, err
 	}
@@ -192,7 +192,8 @@ func NewOneway[Req pointer[Q], Q any](path string, options ...MethodOption) *One
 
 // Call sends req through c. It returns when the message is on its way, before it has arrived.
 func (o *Oneway[Req]) Call(ctx context.Context, c Caller, req Req) error {
-	return c.Call(ctx, &o.Method, req, nil)
+	_, err := c.Call(ctx, &o.Method, req)
+	return err
 }
 
 // Handle makes fn the method's handler. Its error is logged; nobody else sees it.

@@ -186,6 +186,9 @@ func (p *CallPayload) Append(b []byte) []byte {
 
 // ParseCall reads the head of a CALL and returns the message bytes behind it.
 func ParseCall(b []byte, limit MetadataLimit) (p CallPayload, message []byte, err error) {
+	if len(b) >= 18 && b[16] == 0 && b[17] == 0 { // no metadata, as most
+		return CallPayload{Method: binary.LittleEndian.Uint64(b), Timeout: binary.LittleEndian.Uint64(b[8:])}, b[18:], nil
+	}
 	r := reader{b: b}
 	p = CallPayload{Method: r.u64(), Timeout: r.u64(), Metadata: r.metadata(limit)}
 	return p, r.b, r.err
@@ -220,6 +223,9 @@ func (p *StatusPayload) Append(b []byte) []byte {
 
 // ParseStatus reads the head of a STATUS and returns the message bytes behind it. The payload keeps no reference to b.
 func ParseStatus(b []byte, limit MetadataLimit) (p StatusPayload, message []byte, err error) {
+	if len(b) >= 6 && binary.LittleEndian.Uint32(b) == 0 && b[4] == 0 && b[5] == 0 { // nothing but a message, as most
+		return p, b[6:], nil
+	}
 	r := reader{b: b}
 	p.Text = string(r.take(int(r.u16())))
 	size := 0

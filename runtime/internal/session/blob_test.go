@@ -200,7 +200,7 @@ func TestLentComesBack(t *testing.T) {
 				album := &blobsv1.Album{Title: "t", First: picture(100_000), Cover: make([]byte, 3000), Inner: &blobsv1.Album{Cover: make([]byte, 5000)}}
 				for range 3 {
 					res := new(blobsv1.Album)
-					if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !res.Equal(album) {
+					if f := ask(client, t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !res.Equal(album) {
 						t.Fatalf("got %.100v, %v", res, f)
 					}
 					if inBorrowed := lenderIs(res.First.Data); inBorrowed != inPlace {
@@ -212,19 +212,19 @@ func TestLentComesBack(t *testing.T) {
 			"an older schema": func(t *testing.T, client, _ *Session, _ *gallery) {
 				album := &blobsv1.Album{First: picture(100_000), More: []*blobsv1.Picture{picture(70_000)}}
 				res := new(blobsv1.Album)
-				if f := client.Unary(t.Context(), Outgoing{Method: mOld}, album, res); f != nil || !res.Equal(album) {
+				if f := ask(client, t.Context(), Outgoing{Method: mOld}, album, res); f != nil || !res.Equal(album) {
 					t.Fatalf("got %.100v, %v", res, f)
 				}
 			},
 			"a response that is nothing of the kind": func(t *testing.T, client, _ *Session, _ *gallery) {
 				res := new(blobsv1.Old)
-				f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res)
+				f := ask(client, t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res)
 				if f == nil || f.Code != CodeInternal {
 					t.Errorf("got %.100v, %v", res, f)
 				}
 			},
 			"a method that is not served": func(t *testing.T, client, _ *Session, _ *gallery) {
-				f := client.Unary(t.Context(), Outgoing{Method: 999}, picture(100_000), new(blobsv1.Picture))
+				f := ask(client, t.Context(), Outgoing{Method: 999}, picture(100_000), new(blobsv1.Picture))
 				if f == nil || f.Code != CodeUnimplemented {
 					t.Error(f)
 				}
@@ -326,7 +326,7 @@ func TestArenaIsFull(t *testing.T) {
 	swap := func() *blobsv1.Picture {
 		t.Helper()
 		res := new(blobsv1.Album)
-		if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res); f != nil || !res.First.Equal(picture(100_000)) {
+		if f := ask(client, t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res); f != nil || !res.First.Equal(picture(100_000)) {
 			t.Fatalf("got %.100v, %v", res, f)
 		}
 		return res.First
@@ -389,7 +389,7 @@ func TestBlobsOutliveTheSession(t *testing.T) {
 	checkLeaks(t)
 	client, server, _ := inMemory(t, both(Config{Memory: Memory{InPlace: true}}))
 	res := new(blobsv1.Album)
-	if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res); f != nil {
+	if f := ask(client, t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res); f != nil {
 		t.Fatal(f)
 	}
 	server.Close()
@@ -417,7 +417,7 @@ func TestBlobsAtTheEnd(t *testing.T) {
 				wg.Go(func() {
 					for {
 						res := new(blobsv1.Album)
-						f := client.Unary(context.Background(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res)
+						f := ask(client, context.Background(), Outgoing{Method: mSwap}, &blobsv1.Album{First: picture(100_000)}, res)
 						if f != nil {
 							return
 						}
@@ -491,7 +491,7 @@ func TestNewBlob(t *testing.T) {
 	}
 	swap := func(first *blobsv1.Picture) *Failure {
 		res := new(blobsv1.Album)
-		f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: first}, res)
+		f := ask(client, t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: first}, res)
 		if f == nil && !res.First.Equal(picture(len(first.Data))) {
 			t.Errorf("got %.100v", res)
 		}
@@ -528,7 +528,7 @@ func TestNewBlob(t *testing.T) {
 			p := draft(100_000)
 			album := &blobsv1.Album{First: &blobsv1.Picture{Data: p}, Last: &blobsv1.Picture{Data: p}}
 			res := new(blobsv1.Album)
-			if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !bytes.Equal(res.First.Data, res.Last.Data) || res.Last.Data[99_999] != 7 {
+			if f := ask(client, t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !bytes.Equal(res.First.Data, res.Last.Data) || res.Last.Data[99_999] != 7 {
 				t.Errorf("got %.100v, %v", res, f)
 			}
 		},
@@ -561,7 +561,7 @@ func TestNewBlob(t *testing.T) {
 		"with much beside it": func() {
 			p := &blobsv1.Picture{Data: draft(100_000), Digest: make([]byte, 100_000)}
 			res := new(blobsv1.Album)
-			f := client.Unary(t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: p}, res)
+			f := ask(client, t.Context(), Outgoing{Method: mSwap}, &blobsv1.Album{First: p}, res)
 			if f != nil || len(res.First.Digest) != 100_000 || len(res.First.Data) != 100_000 || res.First.Data[99_999] != 7 {
 				t.Errorf("got %.100v, %v", res, f)
 			}
@@ -570,7 +570,7 @@ func TestNewBlob(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			p := draft(100_000)
-			if f := client.Unary(ctx, Outgoing{Method: mSwap}, &blobsv1.Album{First: &blobsv1.Picture{Data: p}}, new(blobsv1.Album)); f == nil {
+			if f := ask(client, ctx, Outgoing{Method: mSwap}, &blobsv1.Album{First: &blobsv1.Picture{Data: p}}, new(blobsv1.Album)); f == nil {
 				t.Error("it was called")
 			}
 		},
@@ -793,7 +793,7 @@ func TestReturnsAreFull(t *testing.T) {
 	}
 	for range 3 {
 		res := new(blobsv1.Album)
-		if f := client.Unary(t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !res.Equal(album) {
+		if f := ask(client, t.Context(), Outgoing{Method: mSwap}, album, res); f != nil || !res.Equal(album) {
 			t.Fatalf("got %.100v, %v", res, f)
 		}
 	}

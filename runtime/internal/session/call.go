@@ -38,10 +38,11 @@ type slotWaiter struct {
 type Call struct {
 	stream
 	unary    bool
-	res      codec.Message // of a unary call, decoded by whoever reads
-	mark     uint64        // where in the bytes of the session it begins
-	deadline int64         // when the alarm ends the wait, of nanos; 0 is never
-	sentEnd  bool          // CloseSend was called; owned by the goroutine that sends
+	fresh    func() codec.Message // makes the message of the answer of a unary call; nil: none comes
+	res      codec.Message        // that message, decoded by whoever reads
+	mark     uint64               // where in the bytes of the session it begins
+	deadline int64                // when the alarm ends the wait, of nanos; 0 is never
+	sentEnd  bool                 // CloseSend was called; owned by the goroutine that sends
 
 	// Guarded by the session's mutex.
 	finished  bool // STATUS has come, or the session ended
@@ -57,13 +58,14 @@ func (c *Call) ready() bool {
 	return c.finished || c.late || (!c.unary && c.stream.ready())
 }
 
-// Unary does a whole call: it sends req and waits for the answer in res.
-func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message) *Failure {
+// Unary does a whole call: it sends req, and returns the answer in a message that fresh makes. Fresh is nil where the answer
+// has none.
+func (s *Session) Unary(ctx context.Context, o Outgoing, req codec.Message, fresh func() codec.Message) (res codec.Message, f *Failure) {
 	c, _ := s.calls.Get().(*Call)
 	if c == nil {
 		c = new(Call)
 	}
-	c.unary, c.res = true, res
+	c.unary, c.fresh = true, fresh
 	first, f := c.prepare(ctx, s, o, req)
 	held := true
 	s.mu.Lock()
@@ -74,6 +76,9 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 		f, held = s.await(ctx, c)
 	}
 	again := c.finished && !c.abandoned && !c.listed && (c.arrivals == nil || !c.starving)
+	if f == nil {
+		res = c.res
+	}
 	if held {
 		s.mu.Unlock()
 	}
@@ -84,13 +89,16 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req, res codec.Message)
 		*c = Call{stream: stream{recvWait: c.recvWait, sendWait: c.sendWait, scratch: c.scratch}}
 		s.calls.Put(c)
 	}
-	return f
+	return res, f
 }
 
 // await waits for the answer of a unary call. Called with the mutex held; it says whether it returns so. A caller that was
 // woken because its call is over, as each of many callers is, does not take it once more.
 func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 	s.setAlarm(c.deadline)
+	if s.role == vacant && !c.finished {
+		c.message() // while the peer is at work; where other calls run, too, that is for who decodes it
+	}
 	for !c.finished {
 		done, err := s.doInstead(ctx, c)
 		if !done {
@@ -115,6 +123,14 @@ func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 		return c.failure, true
 	}
 	return c.answer(), true
+}
+
+// message is what the answer is decoded into.
+func (c *Call) message() codec.Message {
+	if c.res == nil && c.fresh != nil {
+		c.res = c.fresh()
+	}
+	return c.res
 }
 
 // setAlarm sees to it that a call is told when its deadline, at, has passed. One timer serves all calls, and it is not
@@ -149,9 +165,9 @@ func (s *Session) ring() {
 	s.setAlarm(next)
 }
 
-// answer fills res from DATA frames when the message was too large for the STATUS. Called with the mutex held.
+// answer decodes the message from DATA frames when it was too large for the STATUS. Called with the mutex held.
 func (c *Call) answer() *Failure {
-	if c.res == nil {
+	if c.fresh == nil {
 		return nil
 	}
 	n := 0
@@ -179,7 +195,7 @@ func (c *Call) answer() *Failure {
 	s.grant()
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decodeItem(&it, c.res); err != nil {
+	if err := s.decodeItem(&it, c.message()); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -469,10 +485,10 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 		failure = &Failure{Code: h.Arg, Text: p.Text, Details: p.Details, Remote: true,
 			NotExecuted: h.Flags&frame.NotExecuted != 0}
 	case h.Flags&frame.Msg == 0:
-	case c.unary && c.res != nil && !c.abandoned:
+	case c.unary && c.fresh != nil && !c.abandoned:
 		// Decoded here, from the buffer: nobody copies it. A caller that gives up meanwhile never looks at res.
 		blobs := s.apart
-		err := s.decodeMessage(message, alone, c.res)
+		err := s.decodeMessage(message, alone, c.message())
 		if s.ended != nil {
 			s.reclaim(blobs)
 			return nil // the caller has gone, perhaps with c

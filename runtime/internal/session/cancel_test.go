@@ -31,7 +31,7 @@ func TestCancelInsideAMessage(t *testing.T) {
 	s, p := script(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan *Failure, 1)
-	go func() { done <- s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)) }()
+	go func() { done <- ask(s, ctx, Outgoing{Method: mEcho}, text("x"), new(blob)) }()
 	id := p.expect(frame.Call).Stream
 	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: id}, firstPiece(2<<20, make([]byte, 10_000))...)
 	p.settled()
@@ -134,7 +134,7 @@ func TestSmallFrames(t *testing.T) {
 		sum += int(h.Length)
 	}
 	md := frame.Metadata{"a": string(make([]byte, 5000))}
-	f := s.Unary(t.Context(), Outgoing{Method: mEcho, Metadata: md}, text("x"), new(blob))
+	f := ask(s, t.Context(), Outgoing{Method: mEcho, Metadata: md}, text("x"), new(blob))
 	if f == nil || f.Code != CodeInvalidArgument || !f.NotExecuted {
 		t.Errorf("metadata that does not fit: got %+v", f)
 	}
@@ -165,13 +165,13 @@ func TestDeadlinesOfSenders(t *testing.T) {
 		run  func(ctx context.Context, s *Session) error
 	}{
 		{"a large request without credit", true, func(_ context.Context, s *Session) error {
-			return asError(s.Unary(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
+			return asError(ask(s, context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
 		}},
 		{"a large oneway request without credit", true, func(_ context.Context, s *Session) error {
 			return asError(s.Oneway(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}))
 		}},
 		{"a large request that is not read", false, func(_ context.Context, s *Session) error {
-			return asError(s.Unary(context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
+			return asError(ask(s, context.Background(), Outgoing{Method: mEcho, Timeout: limit}, &blob{make([]byte, 1<<20)}, new(blob)))
 		}},
 		{"small requests that are not read", false, func(ctx context.Context, s *Session) error {
 			for {
@@ -264,12 +264,12 @@ func TestAnEndedCallIsNotWokenForRoom(t *testing.T) {
 		s, p := script(t)
 		for _, n := range []int{2, 6} { // what is being written, and what waits behind it
 			for range n {
-				go s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 60_000)}, new(blob))
+				go ask(s, t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 60_000)}, new(blob))
 			}
 			synctest.Wait()
 		}
 		done := make(chan *Failure, 1)
-		go func() { done <- s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 200_000)}, new(blob)) }()
+		go func() { done <- ask(s, t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 200_000)}, new(blob)) }()
 		synctest.Wait()
 		waiting := func() int {
 			s.mu.Lock()
@@ -363,7 +363,7 @@ func TestFramesOfOneSlotKeepTheirOrder(t *testing.T) {
 	if err := c.Receive(t.Context(), new(blob)); err == nil {
 		t.Error("no failure")
 	}
-	go s.Unary(t.Context(), Outgoing{Method: mEcho}, text("new"), new(blob))
+	go ask(s, t.Context(), Outgoing{Method: mEcho}, text("new"), new(blob))
 	for queued := false; !queued; runtime.Gosched() {
 		s.mu.Lock()
 		queued = s.pending == 1

@@ -73,7 +73,7 @@ var actions = [...]action{
 	func(ctx context.Context, s *Session, n int) error { // a call, also one that takes several frames
 		want := string(bytes.Repeat([]byte{'x'}, n*n*10))
 		res := new(blob)
-		if f := s.Unary(ctx, Outgoing{Method: mEcho}, text(want), res); f != nil {
+		if f := ask(s, ctx, Outgoing{Method: mEcho}, text(want), res); f != nil {
 			return f
 		}
 		if string(res.b) != want {
@@ -111,13 +111,13 @@ var actions = [...]action{
 	func(ctx context.Context, s *Session, n int) error { // a call that is given up
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
-		if f := s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)); f == nil || f.Code != CodeCanceled {
+		if f := ask(s, ctx, Outgoing{Method: mEcho}, text("x"), new(blob)); f == nil || f.Code != CodeCanceled {
 			return fmt.Errorf("a canceled call: got %v", f)
 		}
 		return nil
 	},
 	func(ctx context.Context, s *Session, n int) error { // a handler that panics
-		if f := s.Unary(ctx, Outgoing{Method: mPanic}, text("x"), new(blob)); f == nil || f.Code != CodeInternal {
+		if f := ask(s, ctx, Outgoing{Method: mPanic}, text("x"), new(blob)); f == nil || f.Code != CodeInternal {
 			return fmt.Errorf("a handler that panics: got %v", f)
 		}
 		return nil

@@ -198,7 +198,7 @@ func testBytes(t *testing.T, sent []byte, serves bool) {
 // inFlight starts a call that waits for its answer, one that waits for messages, and one that sends what it may.
 func inFlight(wg *sync.WaitGroup, s *Session) {
 	ctx := context.Background()
-	wg.Go(func() { s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)) })
+	wg.Go(func() { ask(s, ctx, Outgoing{Method: mEcho}, text("x"), new(blob)) })
 	synctest.Wait() // so that each has the slot of its order
 	wg.Go(func() {
 		c, f := s.Open(ctx, Outgoing{Method: mCount}, text("1"), true)

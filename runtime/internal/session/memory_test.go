@@ -139,7 +139,7 @@ func TestMemory(t *testing.T) {
 					t.Errorf("side %d: the log told it %d times: %s", i, told, &logs[i])
 				}
 				res := new(blob)
-				if f := s.Unary(t.Context(), Outgoing{Method: mEcho}, text("hello"), res); f != nil || string(res.b) != "hello" {
+				if f := ask(s, t.Context(), Outgoing{Method: mEcho}, text("hello"), res); f != nil || string(res.b) != "hello" {
 					t.Errorf("side %d: a call: got %q, %v", i, res.b, f)
 				}
 			}

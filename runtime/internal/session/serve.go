@@ -138,8 +138,8 @@ func (s *Session) handleCall(h frame.Header, payload []byte, alone bool) error {
 		return fmt.Errorf("on slot %d with generation %d after %d", h.Stream.Slot(), h.Stream.Generation(), slot.generation)
 	}
 	slot.generation = h.Stream.Generation()
-	in := s.next
-	if s.next = nil; in == nil {
+	in := s.ahead.in
+	if s.ahead.in = nil; in == nil {
 		in = &Incoming{stream: new(stream)}
 	}
 	in.s, in.method, in.metadata = s, s.cfg.Methods[p.Method], p.Metadata
@@ -149,10 +149,10 @@ func (s *Session) handleCall(h frame.Header, payload []byte, alone bool) error {
 	}
 	switch {
 	case s.leaving:
-		s.appendStatus(in, answer{f: notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls")}, true)
+		s.appendStatus(in, &answer{f: notExecuted(CodeUnavailable, "the peer is draining: it takes no new calls")}, true)
 		return nil
 	case in.method == nil:
-		s.appendStatus(in, answer{f: notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method)}, true)
+		s.appendStatus(in, &answer{f: notExecuted(CodeUnimplemented, "the peer does not serve this method (id %#016x): is it of an older schema?", p.Method)}, true)
 		return nil
 	}
 	slot.in = in
@@ -181,11 +181,11 @@ func (s *Session) startHandler(in *Incoming, message []byte, has, alone bool) er
 		return nil
 	}
 	in.started = true
-	req := in.method.NewRequest()
+	req := s.newRequest(in.method)
 	err := s.decodeMessage(message, alone, req) // while this goroutine still has the role, and with it the buffer
 	switch {
 	case err != nil:
-		s.appendAnswer(in, answer{f: notExecuted(CodeInvalidArgument, "decoding the request: %w", err)}, true)
+		s.appendAnswer(in, &answer{f: notExecuted(CodeInvalidArgument, "decoding the request: %w", err)}, true)
 		return nil
 	case !in.method.pace.inline() || s.role != own || s.ended != nil:
 		in.method.pace.penalty.Add(-1)
@@ -201,12 +201,13 @@ func (s *Session) startHandler(in *Incoming, message []byte, has, alone bool) er
 func (s *Session) serveInline(in *Incoming, req codec.Message) error {
 	s.inline = in
 	s.moved()
-	a := in.runHere(req)
+	var a answer
+	in.runHere(req, &a)
 	if s.inline != in {
-		in.respond(a, false)
+		in.respond(&a, false)
 		return errRelieved
 	}
-	in.respond(a, true)
+	in.respond(&a, true)
 	if s.inline != in { // relieved while it wrote; what others have left to this write, a goroutine takes over
 		s.flushLater()
 		return errRelieved
@@ -217,8 +218,8 @@ func (s *Session) serveInline(in *Incoming, req codec.Message) error {
 	return nil
 }
 
-// reuse takes the stream of a call that has been answered for the next one, whose Incoming it makes while nobody waits for
-// it. Called with the mutex held.
+// reuse takes the stream of a call that has been answered for the next one, and makes what else that will need while nobody
+// waits for it. Called with the mutex held.
 func (s *Session) reuse(in *Incoming) {
 	st := in.stream
 	if s.remote[in.id.Slot()].in == in || st.listed || st.arrivals != nil || st.blobs != nil {
@@ -226,33 +227,55 @@ func (s *Session) reuse(in *Incoming) {
 	}
 	in.stream = nil
 	*st = stream{}
-	s.next = &Incoming{stream: st}
+	s.ahead.in = &Incoming{stream: st}
+	if s.ahead.method != in.method || s.ahead.req == nil {
+		s.ahead.method, s.ahead.req = in.method, in.method.NewRequest()
+	}
+}
+
+// newRequest returns an empty request of a method. Called with the mutex held.
+func (s *Session) newRequest(m *Method) codec.Message {
+	req := s.ahead.req
+	if s.ahead.method != m || req == nil {
+		return m.NewRequest()
+	}
+	s.ahead.req = nil
+	return req
 }
 
 // runHere runs the handler without the mutex, which is held before and after, also when the handler ends the goroutine.
-func (in *Incoming) runHere(req codec.Message) answer {
+func (in *Incoming) runHere(req codec.Message, a *answer) {
 	in.s.mu.Unlock()
 	defer in.s.mu.Lock()
-	return in.run(req)
+	in.run(req, a)
 }
 
 // serve runs the handler on a goroutine of its own and answers.
 func (in *Incoming) serve(req codec.Message) {
 	defer in.s.wg.Done()
-	in.finish(in.run(req))
+	var a answer
+	in.run(req, &a)
+	in.finish(&a)
 }
 
 // finish answers the call. The mutex is not held.
-func (in *Incoming) finish(a answer) {
+func (in *Incoming) finish(a *answer) {
 	in.s.mu.Lock()
 	defer in.s.mu.Unlock()
 	in.respond(a, false)
 }
 
+// fail answers the call whose handler was not started.
+func (in *Incoming) fail(f *Failure) {
+	var a answer
+	in.prepare(&a, nil, f)
+	in.finish(&a)
+}
+
 // finishApart answers the call on a goroutine of its own.
 func (in *Incoming) finishApart(a answer) {
 	defer in.s.wg.Done()
-	in.finish(a)
+	in.finish(&a)
 }
 
 // requestComplete starts the handler of one message whose request came in several frames. Called with the mutex held.
@@ -273,9 +296,9 @@ func (s *Session) requestComplete(id frame.StreamID) error {
 			in.serve(req)
 			return
 		case err == io.EOF:
-			in.finish(in.prepare(nil, notExecuted(CodeInvalidArgument, "the call came without a request")))
+			in.fail(notExecuted(CodeInvalidArgument, "the call came without a request"))
 		default:
-			in.finish(in.prepare(nil, notExecuted(CodeInvalidArgument, "%w", err)))
+			in.fail(notExecuted(CodeInvalidArgument, "%w", err))
 		}
 		s.wg.Done()
 	}()
@@ -291,17 +314,17 @@ type answer struct {
 }
 
 // apart says that blobs of the message are in this side's arena.
-func (a answer) apart() bool { return a.message != nil && len(a.scratch.lent()) > 0 }
+func (a *answer) apart() bool { return a.message != nil && len(a.scratch.lent()) > 0 }
 
-// run runs the handler and returns its answer, whatever the handler does.
-func (in *Incoming) run(req codec.Message) (a answer) {
+// run runs the handler and makes a its answer, whatever the handler does.
+func (in *Incoming) run(req codec.Message, a *answer) {
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
 		p := recover()
-		a = in.prepare(nil, in.broke(p))
+		in.prepare(a, nil, in.broke(p))
 		if p == nil {
 			in.finish(a) // the goroutine is about to end
 		}
@@ -315,9 +338,8 @@ func (in *Incoming) run(req codec.Message) (a answer) {
 		res, f = in.method.Unary(in, req)
 		in.method.pace.stop(t)
 	}
-	a = in.prepare(res, f)
+	in.prepare(a, res, f)
 	returned = true
-	return a
 }
 
 // broke is how a call fails whose handler did not return: it panicked with p, or ended its goroutine, where p is nil.
@@ -344,9 +366,9 @@ var emptyHead = (&frame.StatusPayload{}).Append(nil)
 // answerRoom is what stands before the message of a STATUS that says nothing else.
 var answerRoom = frame.HeaderSize + len(emptyHead)
 
-// prepare encodes the answer and ends the handler's context.
-func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
-	a := answer{f: f, trailers: in.cancel(context.Canceled)}
+// prepare makes a the answer, encoded, and ends the handler's context.
+func (in *Incoming) prepare(a *answer, res codec.Message, f *Failure) {
+	*a = answer{f: f, trailers: in.cancel(context.Canceled)}
 	if n := len(emptyHead) + trailerBytes(a.trailers); f == nil && n > in.s.agreed.maxFrame {
 		a.f = failf(CodeResourceExhausted, "the trailers take %d bytes, over the limit of %d of a frame", n, in.s.agreed.maxFrame)
 		in.s.Drop(res) // it does not leave
@@ -359,7 +381,6 @@ func (in *Incoming) prepare(res codec.Message, f *Failure) answer {
 			a.message, a.f = nil, unencoded(CodeInternal, err)
 		}
 	}
-	return a
 }
 
 // unencoded is how a call fails, unless err knows better, whose message cannot be encoded.
@@ -373,12 +394,12 @@ func unencoded(code uint32, err error) *Failure {
 
 // respond sends the answer. A message that is too large for the STATUS goes before it. Reading says that this goroutine
 // is the one that reads, so that it must not wait. Called and returns with the mutex held.
-func (in *Incoming) respond(a answer, reading bool) {
+func (in *Incoming) respond(a *answer, reading bool) {
 	s := in.s
 	switch fits := s.fits(a); {
 	case !fits && reading:
 		s.wg.Add(1)
-		go in.finishApart(a)
+		go in.finishApart(*a)
 		return
 	case !fits:
 		// The answer outlives the handler's context: what ends the wait is the caller giving up, or the session's end.
@@ -397,7 +418,7 @@ func (in *Incoming) respond(a answer, reading bool) {
 }
 
 // fits says that an answer can be sent in one frame, now. Called with the mutex held.
-func (s *Session) fits(a answer) bool {
+func (s *Session) fits(a *answer) bool {
 	if a.f != nil || a.message == nil || a.apart() {
 		return true
 	}
@@ -407,6 +428,9 @@ func (s *Session) fits(a answer) bool {
 
 // trailerBytes is what trailers take in a STATUS beside their count.
 func trailerBytes(md frame.Metadata) int {
+	if len(md) == 0 {
+		return 0 // as ranging over it would find out, and take ten times as long
+	}
 	n := 0
 	for k, v := range md {
 		n += 1 + len(k) + 2 + len(v)
@@ -415,7 +439,7 @@ func trailerBytes(md frame.Metadata) int {
 }
 
 // appendAnswer queues the STATUS and frees the slot. Called with the mutex held.
-func (s *Session) appendAnswer(in *Incoming, a answer, reading bool) {
+func (s *Session) appendAnswer(in *Incoming, a *answer, reading bool) {
 	slot := &s.remote[in.id.Slot()]
 	if slot.in != in {
 		return // the session ended before the handler was started
@@ -433,7 +457,7 @@ func (s *Session) appendAnswer(in *Incoming, a answer, reading bool) {
 }
 
 // appendStatus queues the STATUS, of a failure what fits into its limits. Called with the mutex held.
-func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
+func (s *Session) appendStatus(in *Incoming, a *answer, reading bool) {
 	if in.inside && a.f == nil {
 		a.f = failf(CodeCanceled, "the handler returned in the middle of a message") // success would be a lie, and is not allowed
 	}
@@ -475,7 +499,7 @@ func (s *Session) appendStatus(in *Incoming, a answer, reading bool) {
 }
 
 // failureHead is the payload of a STATUS that says how a call failed.
-func (s *Session) failureHead(a answer) []byte {
+func (s *Session) failureHead(a *answer) []byte {
 	p := frame.StatusPayload{Text: cutText(a.f.Text, frame.MaxStatusText), Details: cutDetails(a.f.Details), Trailers: a.trailers}
 	b := p.Append(nil)
 	if len(b) > s.agreed.maxFrame {
@@ -503,7 +527,7 @@ func (s *Session) handleCancel(h frame.Header) error {
 	st.recvWait.notify()
 	st.sendWait.notify()
 	if !in.started {
-		s.appendAnswer(in, answer{f: notExecuted(CodeCanceled, "canceled before the request was complete")}, true)
+		s.appendAnswer(in, &answer{f: notExecuted(CodeCanceled, "canceled before the request was complete")}, true)
 	}
 	cause := context.Canceled
 	if h.Arg == CodeDeadlineExceeded {

@@ -95,7 +95,7 @@ type Session struct {
 	// Reading (read.go). The holder of the role owns buf, r and w.
 	role    role
 	inline  *Incoming // the call whose handler runs on the reading goroutine
-	next    *Incoming // of the peer's next call; nil: it is made when the call comes
+	ahead   ahead     // for the peer's next call
 	relieve bool      // the borrower is to give the role back
 	moves   uint64    // counts what the role did, so that the tick sees a standstill
 	seen    uint64    // moves at the last tick
@@ -124,6 +124,13 @@ type Session struct {
 	raised   int
 	reserved int
 	starved  []*stream
+}
+
+// An ahead is what a call of the peer's needs, made while nobody waits for it.
+type ahead struct {
+	in     *Incoming // nil: it is made when the call comes
+	method *Method   // of the last call
+	req    codec.Message
 }
 
 // epoch is what nanos counts from.

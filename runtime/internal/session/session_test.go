@@ -99,7 +99,7 @@ func newServer() *server {
 		}),
 		mCallBack: unary(func(in *Incoming, req *blob) (codec.Message, *Failure) {
 			res := new(blob)
-			if f := in.Session().Unary(in, Outgoing{Method: mEcho}, req, res); f != nil {
+			if f := ask(in.Session(), in, Outgoing{Method: mEcho}, req, res); f != nil {
 				return nil, f
 			}
 			return text("back: " + string(res.b)), nil
@@ -185,9 +185,15 @@ func pair(t *testing.T, client, serve Config) (*Session, *Session, *server) {
 	return local, remote, sv
 }
 
+// ask is Unary whose answer is decoded into res.
+func ask(s *Session, ctx context.Context, o Outgoing, req, res codec.Message) *Failure {
+	_, f := s.Unary(ctx, o, req, func() codec.Message { return res })
+	return f
+}
+
 func call(s *Session, method uint64, req string) (string, *Failure) {
 	res := new(blob)
-	f := s.Unary(context.Background(), Outgoing{Method: method}, text(req), res)
+	f := ask(s, context.Background(), Outgoing{Method: method}, text(req), res)
 	return string(res.b), f
 }
 
@@ -206,11 +212,11 @@ func TestUnarySizes(t *testing.T) {
 	for _, n := range []int{0, 1, 1000, 16 << 10, 64<<10 - 50, 64 << 10, 65 << 10, 200 << 10, 4 << 20} {
 		req := bytes.Repeat([]byte{byte(n)}, n)
 		res := new(blob)
-		if f := s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{req}, res); f != nil || !bytes.Equal(res.b, req) {
+		if f := ask(s, t.Context(), Outgoing{Method: mEcho}, &blob{req}, res); f != nil || !bytes.Equal(res.b, req) {
 			t.Fatalf("%d bytes: got %d, %v", n, len(res.b), f)
 		}
 	}
-	if f := s.Unary(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 4<<20+1)}, new(blob)); f == nil || f.Code != CodeResourceExhausted || !f.NotExecuted {
+	if f := ask(s, t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 4<<20+1)}, new(blob)); f == nil || f.Code != CodeResourceExhausted || !f.NotExecuted {
 		t.Fatalf("too large: got %v", f)
 	}
 }
@@ -258,7 +264,7 @@ func TestFailures(t *testing.T) {
 func TestMetadataDetailsTrailers(t *testing.T) {
 	s, _, _ := pair(t, Config{}, Config{})
 	var trailers frame.Metadata
-	f := s.Unary(t.Context(), Outgoing{Method: mMeta, Metadata: frame.Metadata{"key": "value"}, Trailers: &trailers}, text("x"), new(blob))
+	f := ask(s, t.Context(), Outgoing{Method: mMeta, Metadata: frame.Metadata{"key": "value"}, Trailers: &trailers}, text("x"), new(blob))
 	if f == nil || f.Code != 9 || len(f.Details) != 1 || f.Details[0].Type != "a.B" || trailers["seen"] != "value" {
 		t.Fatalf("got %+v, trailers %v", f, trailers)
 	}
@@ -372,7 +378,7 @@ func TestCancelReachesHandler(t *testing.T) {
 	s, _, sv := pair(t, Config{}, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan *Failure, 1)
-	go func() { done <- s.Unary(ctx, Outgoing{Method: mBlock}, text("x"), new(blob)) }()
+	go func() { done <- ask(s, ctx, Outgoing{Method: mBlock}, text("x"), new(blob)) }()
 	for sv.running.Load() == 0 {
 		call(s, mEcho, "until the handler runs")
 	}
@@ -391,7 +397,7 @@ func TestKeptContext(t *testing.T) {
 	const calls = 100
 	for i := range calls {
 		o := Outgoing{Method: mKeepContext, Metadata: frame.Metadata{"n": fmt.Sprint(i)}, Timeout: time.Duration(i%2) * time.Hour}
-		if f := s.Unary(t.Context(), o, text(fmt.Sprint(i)), new(blob)); f != nil {
+		if f := ask(s, t.Context(), o, text(fmt.Sprint(i)), new(blob)); f != nil {
 			t.Fatal(f)
 		}
 	}
@@ -417,13 +423,13 @@ func TestDeadlineReachesHandler(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if f := s.Unary(ctx, Outgoing{Method: mBlock}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
+		if f := ask(s, ctx, Outgoing{Method: mBlock}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
 			t.Fatalf("caller: got %+v", f)
 		}
 		if err := <-sv.ctxErr; err != context.DeadlineExceeded {
 			t.Fatalf("handler: got %v", err)
 		}
-		if f := s.Unary(t.Context(), Outgoing{Method: mBlock, Timeout: time.Second}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
+		if f := ask(s, t.Context(), Outgoing{Method: mBlock, Timeout: time.Second}, text("x"), new(blob)); f == nil || f.Code != CodeDeadlineExceeded {
 			t.Fatalf("method's deadline: got %+v", f)
 		}
 		if got := time.Since(start); got != 4*time.Second {
@@ -442,7 +448,7 @@ func TestSlotsBoundHandlers(t *testing.T) {
 		<-time.After(time.Second) // of the bubble's time: the first handler is found to block
 		// Calls that were given up keep their slots until the handler has returned.
 		ctx, cancel := context.WithCancel(t.Context())
-		wg.Go(func() { s.Unary(ctx, Outgoing{Method: mBlock}, text("x"), new(blob)) })
+		wg.Go(func() { ask(s, ctx, Outgoing{Method: mBlock}, text("x"), new(blob)) })
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -462,7 +468,7 @@ func TestTimeoutWithoutASlot(t *testing.T) {
 		wg.Go(func() { call(s, mBlock, "x") })
 		synctest.Wait()
 		start := time.Now()
-		f := s.Unary(t.Context(), Outgoing{Method: mEcho, Timeout: time.Second}, text("x"), new(blob))
+		f := ask(s, t.Context(), Outgoing{Method: mEcho, Timeout: time.Second}, text("x"), new(blob))
 		if f == nil || f.Code != CodeDeadlineExceeded || !f.NotExecuted {
 			t.Errorf("got %+v, want DEADLINE_EXCEEDED, not executed", f)
 		}
@@ -841,7 +847,7 @@ func TestResponsesThatAreNotWanted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, p := script(t)
 			failed := make(chan *Failure, 1)
-			go func() { failed <- s.Unary(t.Context(), Outgoing{Method: mEcho}, text("x"), new(blob)) }()
+			go func() { failed <- ask(s, t.Context(), Outgoing{Method: mEcho}, text("x"), new(blob)) }()
 			c.end.Type, c.end.Stream = frame.Status, p.expect(frame.Call).Stream
 			p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: c.end.Stream}, 0, 0x50, 0, 0, 'x')
 			p.send(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: c.end.Stream}, make([]byte, 0x5000-1)...)
@@ -961,7 +967,7 @@ func TestStalledPeer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := s.Unary(t.Context(), Outgoing{Method: 1}, &blob{make([]byte, 1<<20)}, new(blob))
+		f := ask(s, t.Context(), Outgoing{Method: 1}, &blob{make([]byte, 1<<20)}, new(blob))
 		var e *EndError
 		if f == nil || !errors.As(f, &e) || e.Reason != Stalled {
 			t.Fatalf("got %+v, %v", f, e)
