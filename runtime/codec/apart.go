@@ -152,7 +152,7 @@ func (p *partReader) end(b []byte, pos int, n uint64) int {
 			return truncated // it was passed over
 		}
 		with := uint64(part.At-pos) + uint64(len(part.Bytes))
-		if with > n {
+		if with > n || part.At > len(b) {
 			break
 		}
 		n -= with

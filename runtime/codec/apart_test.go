@@ -308,3 +308,18 @@ func compareApart[M message[M]](t *testing.T, rest []byte, parts []codec.Part, g
 		t.Errorf("%T: got %v, want %v, %v", got, got, want, err)
 	}
 }
+
+// TestApartOutside: a message does not reach to parts behind the end of the one that it is in, however long it says it is.
+func TestApartOutside(t *testing.T) {
+	for _, n := range []uint64{7, 8, 100, 1 << 20, 1 << 62, 1<<63 - 8, 1 << 63, 1<<64 - 2} {
+		inner := binary.AppendUvarint([]byte{9<<3 | 2}, n)
+		rest := append([]byte{9<<3 | 2, byte(len(inner))}, inner...)
+		rest = append(rest, 1<<3|2, 1, 'x')
+		for at := len(inner) + 2; at <= len(rest); at++ {
+			parts := []codec.Part{{At: at, Bytes: []byte("apart")}}
+			if m := new(blobsv1.Album); (codec.Options{}).UnmarshalApart(rest, parts, false, m) {
+				t.Errorf("%d bytes inside %d, with a part at %d: decoded %v", n, len(inner), at, m)
+			}
+		}
+	}
+}
