@@ -378,3 +378,30 @@ func TestFramesOfOneSlotKeepTheirOrder(t *testing.T) {
 		t.Errorf("the new call is in slot %d", h.Stream.Slot())
 	}
 }
+
+// TestCancelEndsReceive: who receives need not wait until the peer has noticed that the call was given up.
+func TestCancelEndsReceive(t *testing.T) {
+	s, p := script(t)
+	go func() {
+		c, f := s.Open(t.Context(), Outgoing{Method: mEchoes}, nil, false)
+		if f != nil {
+			t.Error(f)
+			return
+		}
+		time.AfterFunc(10*time.Millisecond, c.Cancel)
+		for _, when := range []string{"while it waits", "later"} {
+			var f *Failure
+			if err := c.Receive(t.Context(), new(blob)); !errors.As(err, &f) || f.Code != CodeCanceled {
+				t.Errorf("%s: got %v", when, err)
+			}
+		}
+		s.Close()
+	}()
+	p.expect(frame.Call)
+	p.expect(frame.Cancel)
+	select {
+	case <-s.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("Receive goes on")
+	}
+}

@@ -386,7 +386,7 @@ func (st *stream) finish() {
 }
 
 func (st *stream) ready() bool {
-	return st.arrivals != nil && len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
+	return st.arrivals != nil && len(st.items) > 0 || st.over || st.discard || st.peerEnd || st.s.ended != nil
 }
 
 // take returns the next message, or nil when none will come. It is valid until the next take, and to be emptied when it has
