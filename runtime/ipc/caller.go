@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"weak"
 
 	"github.com/ipcgen/ipcgen/runtime/internal/frame"
 	"github.com/ipcgen/ipcgen/runtime/internal/session"
@@ -138,6 +139,18 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		return nil, end(m.fromFailure(f))
 	}
 	st.call = call
+	if ctx := st.ctx; ctx.Done() != nil { // which may end while the program neither sends nor receives
+		lost := weak.Make(call) // for ctx is not to keep what the program has lost at the end of the session
+		stop, cancel := context.AfterFunc(ctx, func() {
+			if call := lost.Value(); call != nil {
+				call.GiveUp(ctx.Err())
+			}
+		}), st.cancel
+		st.cancel = func() {
+			stop()
+			cancel()
+		}
+	}
 	return st, nil
 }
 

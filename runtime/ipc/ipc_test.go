@@ -98,19 +98,21 @@ func (e *echo) Note(ctx context.Context, req *echov1.SayRequest) error {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// mappings is how many pieces of shared memory this process has mapped.
+func mappings() int {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return 0 // not on this system
+	}
+	return bytes.Count(maps, []byte("/memfd:ipcgen"))
+}
+
 // checkMappings fails the test if it leaves shared memory mapped.
 func checkMappings(t *testing.T) {
 	t.Helper()
-	count := func() int {
-		maps, err := os.ReadFile("/proc/self/maps")
-		if err != nil {
-			return 0 // not on this system
-		}
-		return bytes.Count(maps, []byte("/memfd:ipcgen"))
-	}
-	before := count()
+	before := mappings()
 	t.Cleanup(func() {
-		if now := count(); now > before {
+		if now := mappings(); now > before {
 			t.Errorf("%d segments of shared memory are mapped, %d were before", now, before)
 		}
 	})
@@ -141,7 +143,7 @@ func serve(t *testing.T, address string, e *ipc.Endpoint, dial *ipc.Endpoint) *i
 }
 
 // callers are the ways to an echo service.
-func callers(t *testing.T, impl *echo) map[string]func(t *testing.T) ipc.Caller {
+func callers(t *testing.T, impl echov1.EchoServer) map[string]func(t *testing.T) ipc.Caller {
 	endpoint := func() *ipc.Endpoint {
 		return &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(impl)}, Logger: quiet()}
 	}
@@ -450,6 +452,47 @@ func TestRawStream(t *testing.T) {
 	raw.Close()
 	if err := raw.Receive(&res); err != io.EOF {
 		t.Errorf("the end, after Close: %v", err)
+	}
+}
+
+// abandoned is an echo whose Chat waits until it is given up.
+type abandoned struct {
+	echo
+	ended chan error
+}
+
+func (a *abandoned) Chat(ctx context.Context, _ iter.Seq2[*echov1.SayRequest, error], _ func(*echov1.SayResponse) error) error {
+	<-ctx.Done()
+	a.ended <- ctx.Err()
+	return ctx.Err()
+}
+
+// TestStreamEndsWithItsContext: also where the program neither sends nor receives when that ends.
+func TestStreamEndsWithItsContext(t *testing.T) {
+	impl := &abandoned{ended: make(chan error, 1)}
+	for name, caller := range callers(t, impl) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			chat, err := echov1.NewEchoClient(caller(t)).Chat(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			select {
+			case err := <-impl.ended:
+				if err != context.Canceled {
+					t.Errorf("the handler's context: %v", err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("the handler runs on")
+			}
+			if err := chat.Send(&echov1.SayRequest{}); ipc.CodeOf(err) != ipc.Canceled || !errors.Is(err, context.Canceled) {
+				t.Errorf("Send: %v", err)
+			}
+			if _, err := chat.Receive(); ipc.CodeOf(err) != ipc.Canceled || !errors.Is(err, context.Canceled) {
+				t.Errorf("Receive: %v", err)
+			}
+		})
 	}
 }
 

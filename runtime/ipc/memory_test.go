@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -299,4 +300,32 @@ func status(t *testing.T, pid int) map[string]int {
 		}
 	}
 	return numbers
+}
+
+// TestLostStream: what waits in a stream that the program has lost at the end of the session is not kept by its context.
+func TestLostStream(t *testing.T) {
+	server := &ipc.Endpoint{Services: []ipc.Service{store.NewStoreService(&keeper{})}, Logger: quiet()}
+	conn := serve(t, "shm:"+filepath.Join(t.TempDir(), "s"), server, &ipc.Endpoint{Logger: quiet()})
+	mirror, err := store.NewStoreClient(conn).Mirror(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := mirror.Send(photo(1, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mirror.Receive(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // until others have come
+		if err := conn.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.Close()
+	mirror = nil
+	for mappings() > 0 { // until the collector has found it
+		runtime.GC()
+	}
 }

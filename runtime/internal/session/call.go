@@ -596,7 +596,7 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 	case !errors.Is(err, errSendClosed):
 		return c.s.sendFailed(c, err)
 	case c.abandoned:
-		return failf(CodeCanceled, "canceled by the caller")
+		return givenUp(ctx)
 	case c.sentEnd:
 		return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 	}
@@ -640,7 +640,7 @@ func (c *Call) ended(ctx context.Context, err error) error {
 	case err == io.EOF && c.failure != nil && !c.abandoned:
 		return c.failure
 	case err == io.EOF && c.abandoned:
-		return failf(CodeCanceled, "canceled by the caller")
+		return givenUp(ctx)
 	case err == io.EOF:
 		return io.EOF
 	case ctx.Err() != nil:
@@ -650,6 +650,14 @@ func (c *Call) ended(ctx context.Context, err error) error {
 		s.abandon(c, err)
 		return failf(CodeInternal, "%w", err)
 	}
+}
+
+// givenUp is how a call fails that was given up, perhaps because ctx has ended.
+func givenUp(ctx context.Context) *Failure {
+	if err := ctx.Err(); err != nil {
+		return contextFailure(err)
+	}
+	return failf(CodeCanceled, "canceled by the caller")
 }
 
 // Trailers are what the handler sent with its end. They are there once Receive has returned io.EOF or a *Failure.
@@ -664,4 +672,14 @@ func (c *Call) Cancel() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.s.abandon(c, context.Canceled)
+}
+
+// GiveUp lets go of the call for the reason of a context that has ended. What has come of a call that the peer has ended can
+// still be received.
+func (c *Call) GiveUp(why error) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if !c.finished {
+		c.s.abandon(c, why)
+	}
 }
