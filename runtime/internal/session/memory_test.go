@@ -429,6 +429,31 @@ func TestBadAgreement(t *testing.T) {
 	}
 }
 
+// TestManyDescriptors: what comes a few at a time adds up.
+func TestManyDescriptors(t *testing.T) {
+	checkLeaks(t)
+	fd, err := unix.MemfdCreate("peer", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	limits := tight
+	limits.Handshake = time.Second
+	p, _, failed := victim(t, limits)
+	h := tightHello
+	h.Features, h.Agent = frame.FeatureShm, strings.Repeat("a", 255)
+	body := h.Append(nil)
+	b := append([]byte(frame.Preface), frame.Header{Type: frame.Hello, Length: uint32(len(body))}.Append(nil)...)
+	for _, c := range append(b, body[:200]...) {
+		if _, _, err := p.WriteMsgUnix([]byte{c}, syscall.UnixRights(fd), nil); err != nil {
+			break
+		}
+	}
+	if err := <-failed; !strings.Contains(err.Error(), "more descriptors than there is use for") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSilentAgreement: a peer that stops in the middle is given up, and one that leaves is gone.
 func TestSilentAgreement(t *testing.T) {
 	for name, do := range map[string]func(p *rawPeer){

@@ -41,9 +41,11 @@ func Open(conn transport.Conn) (*Socket, error) {
 	return &Socket{conn: conn, raw: raw}, nil
 }
 
-// mostDescriptors is how many can come with one read. The protocol has one in a session; of more the kernel says that it
-// cut them off.
+// mostDescriptors is how many can come, with one read and with all of the handshake. The protocol has one in a session; of more
+// in one read the kernel says that it cut them off.
 const mostDescriptors = 4
+
+var errTooMany = fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
 
 // Read is the connection's, and keeps the descriptors that come.
 func (s *Socket) Read(p []byte) (n int, err error) {
@@ -53,8 +55,12 @@ func (s *Socket) Read(p []byte) (n int, err error) {
 		return !errors.Is(err, unix.EAGAIN)
 	})
 	s.received = append(s.received, fds...)
-	if rerr != nil {
+	switch {
+	case rerr != nil:
 		err = rerr
+	case len(s.received) > mostDescriptors:
+		s.Discard()
+		err = errTooMany
 	}
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("read %s: %w", s.conn.Peer().Address, err)
@@ -79,7 +85,7 @@ func receiveFiles(fd int, p []byte) (n int, fds []int, err error) {
 	}
 	switch {
 	case h.Flags&unix.MSG_CTRUNC != 0:
-		return n, fds, fmt.Errorf("%w: it sent more descriptors than there is use for", ErrBroken)
+		return n, fds, errTooMany
 	case n == 0 && len(p) > 0:
 		return 0, fds, io.EOF
 	}
