@@ -452,7 +452,7 @@ func TestBlobsAtTheEnd(t *testing.T) {
 
 // TestForgottenStreams: messages that wait in a stream which the program has lost leave nothing mapped.
 func TestForgottenStreams(t *testing.T) {
-	client, server, _ := inMemory(t, both(Config{}))
+	client, server, _ := inMemory(t, both(Config{Limits: Limits{Window: 16 << 10}}))
 	func() {
 		c, f := client.Open(t.Context(), Outgoing{Method: mMirror}, picture(100_000), true)
 		if f != nil {
@@ -466,6 +466,17 @@ func TestForgottenStreams(t *testing.T) {
 	if c, f := client.Open(t.Context(), Outgoing{Method: mRepeat}, picture(100_000), true); f != nil || c.Receive(t.Context(), new(blobsv1.Picture)) != nil {
 		t.Fatal(f)
 	}
+	func() {
+		c, f := client.Open(t.Context(), Outgoing{Method: mRepeat}, picture(100_000), true)
+		if f != nil {
+			t.Fatal(f)
+		}
+		for range 1000 { // for which credit is returned
+			if err := c.Receive(t.Context(), new(blobsv1.Picture)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}()
 	client.Close()
 	client.Wait()
 	server.Wait()

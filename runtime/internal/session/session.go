@@ -341,7 +341,7 @@ func (s *Session) end(e *EndError) {
 	for _, w := range s.room {
 		w.notify()
 	}
-	s.room = nil
+	s.room, s.due, s.starved = nil, nil, nil
 	if s.blobs != nil {
 		s.blobs.end()
 	}

@@ -130,6 +130,7 @@ func (s *Session) collect() {
 		}
 		st.owes, st.owesCancel, st.listed = 0, false, false
 	}
+	clear(s.due) // else it would keep streams that have ended
 	s.due = s.due[:0]
 	if s.pong {
 		s.pong = false
@@ -226,6 +227,7 @@ func (s *Session) wakeRoom() {
 	for _, w := range s.room {
 		w.notify()
 	}
+	clear(s.room)
 	s.room = s.room[:0]
 }
 
