@@ -139,7 +139,8 @@ func attach(fd, size int, id ring.Identity) (*Segment, error) {
 
 // inspect returns the size of a memfd, after checking that it is one and has the seals.
 func inspect(fd, seals int) (size int64, err error) {
-	var stat unix.Stat_t
+	has, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	var stat unix.Stat_t // whose size cannot change any more, if the seals are there
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return 0, fmt.Errorf("fstat: %w", err)
 	}
@@ -150,7 +151,6 @@ func inspect(fd, seals int) (size int64, err error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC {
 		return 0, fmt.Errorf("the descriptor is not of a memfd (mode %#o, file system %#x)", stat.Mode, fs.Type)
 	}
-	has, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil || has&seals != seals {
 		return 0, fmt.Errorf("the memfd has the seals %#x, want %#x: %v", has, seals, err)
 	}
