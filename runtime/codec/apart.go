@@ -151,9 +151,12 @@ func (p *partReader) end(b []byte, pos int, n uint64) int {
 		if part.At < pos {
 			return truncated // it was passed over
 		}
-		with := uint64(part.At-pos) + uint64(len(part.Bytes))
-		if with > n || part.At > len(b) {
+		with := uint64(part.At - pos)
+		if with > n {
 			break
+		}
+		if with += uint64(len(part.Bytes)); with > n || part.At > len(b) {
+			return truncated // it begins inside and does not end there
 		}
 		n -= with
 		pos = part.At

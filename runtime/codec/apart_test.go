@@ -282,6 +282,8 @@ func FuzzApart(f *testing.F) {
 		}
 		f.Add(rest, table)
 	}
+	// The second part begins inside a message that is too short for it.
+	f.Add([]byte("\x1a\x04J\x04\x1a\x04\x1a\x04J\x06\x1a\x04"), []byte("\x02\x00\x04\x00\x06\x00\x04\x00\b\x00\x04\x00\f\x00\x04\x00"))
 	f.Fuzz(func(t *testing.T, rest, table []byte) {
 		var parts []codec.Part
 		at := 0
