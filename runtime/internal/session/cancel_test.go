@@ -110,6 +110,25 @@ func TestOnewayGivenUp(t *testing.T) {
 	}
 }
 
+// TestOnewayWithALargeAnswer: what a oneway call is answered with, by a peer to which it is none, does not wait for credit that
+// nobody gives.
+func TestOnewayWithALargeAnswer(t *testing.T) {
+	s, peer, _ := pair(t, Config{Limits: Limits{Slots: 1}}, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for range 3 {
+		if f := s.Oneway(ctx, Outgoing{Method: mEcho}, &blob{make([]byte, 1<<20)}); f != nil {
+			t.Fatal(f)
+		}
+	}
+	if f := s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)); f != nil {
+		t.Error(f)
+	}
+	if n := len(peer.Running()); n > 0 {
+		t.Errorf("%d handlers run", n)
+	}
+}
+
 // TestSmallFrames: no frame is larger than the peer takes, though a stream's window has room for it.
 func TestSmallFrames(t *testing.T) {
 	small := goodHello

@@ -146,6 +146,9 @@ func (s *Session) handleData(h frame.Header, payload []byte) error {
 	}
 	st.avail -= frame.HeaderSize + len(payload)
 	if st.discard {
+		if c := s.local[h.Stream.Slot()].call; h.Stream.Side() == s.cfg.Side && !c.canceled {
+			s.giveUp(c, context.Canceled) // a oneway call, whose answer would wait for credit
+		}
 		return nil
 	}
 	st.expect()
