@@ -121,7 +121,7 @@ func TestOnewayWithALargeAnswer(t *testing.T) {
 			t.Fatal(f)
 		}
 	}
-	if f := s.Unary(ctx, Outgoing{Method: mEcho}, text("x"), new(blob)); f != nil {
+	if f := ask(s, ctx, Outgoing{Method: mEcho}, text("x"), new(blob)); f != nil {
 		t.Error(f)
 	}
 	if n := len(peer.Running()); n > 0 {

@@ -110,9 +110,16 @@ func dawdle(rng *rand.Rand) {
 	case 0, 1:
 		runtime.Gosched()
 	case 2, 3, 4:
-		var word uint32
-		var next byte
-		poll(&word, 0, uint32(1+rng.IntN(100)), 1, &next)
+		dally(uint32(1 + rng.IntN(100)))
+	}
+}
+
+// dally takes the time of so many pauses of the processor.
+func dally(n uint32) {
+	var word uint32
+	var next byte
+	if n > 0 {
+		poll(&word, 0, n, 1, &next)
 	}
 }
 

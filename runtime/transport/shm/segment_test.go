@@ -24,16 +24,12 @@ func TestCutShortMeanwhile(t *testing.T) {
 		go func() {
 			defer close(done)
 			close(began)
-			for range n % 3000 {
-				pause(1, nil)
-			}
+			dally(uint32(n % 3000))
 			unix.Ftruncate(fd, after)
 			unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 		}()
 		<-began
-		for range 500 {
-			pause(1, nil)
-		}
+		dally(500)
 		if size, err := inspect(fd, seals); err == nil && size != after {
 			t.Fatalf("round %d: a sealed memfd of %d bytes was taken for one of %d", n, after, size)
 		}
