@@ -113,7 +113,7 @@ func (r *run) settle() {
 	}
 	for _, f := range r.doubtful {
 		if f.unit == nil || !r.incomplete(f.unit, map[*unit]bool{}) {
-			f.Help = cmp.Or(f.Help, r.helpUnknown(f))
+			f.Help = cmp.Or(f.Help, r.helpUnknown(f), helpOption(f.Text))
 			r.problems = append(r.problems, f.Diagnostic)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ var (
 	methodTarget  = &target{"method", "MethodOptions", 4, []protoreflect.Name{"oneway", "timeout", "errors"}}
 	messageTarget = &target{"message", "MessageOptions", 7, nil}
 	fieldTarget   = &target{"field", "FieldOptions", 8, []protoreflect.Name{"blob"}}
+	targets       = []*target{serviceTarget, methodTarget, messageTarget, fieldTarget}
 )
 
 // optionTypes are the messages of ipcgen's own options.
@@ -52,6 +54,45 @@ var optionTypes = sync.OnceValue(func() protoreflect.MessageDescriptors {
 	}
 	return files[0].Messages()
 })
+
+// timeoutHelp says how a timeout is written.
+const timeoutHelp = "write it as {seconds: 5} or {nanos: 250000000}; without it a call waits without limit"
+
+var (
+	unknownExtension = regexp.MustCompile(`unknown extension ([\w.]+)$`)
+	unknownOption    = regexp.MustCompile(`field (\w+) of ipcgen\.v1\.(\w+) does not exist$`)
+	timeoutNoMessage = regexp.MustCompile(`option \(\.?ipcgen\.v1\.\w+\)\.timeout: expecting message`)
+)
+
+// helpOption says how to mend what the compiler finds wrong with an option of ipcgen's, or nothing.
+func helpOption(text string) string {
+	if m := unknownExtension.FindStringSubmatch(text); m != nil {
+		name := strings.TrimPrefix(m[1], ".")
+		var names []string
+		for _, t := range targets {
+			names = append(names, "ipcgen.v1."+t.name)
+		}
+		if slices.Contains(names, name) {
+			return fmt.Sprintf("%s needs: import %q;", name, optionsFile)
+		}
+		return didYouMean(name, names, "%s")
+	}
+	if m := unknownOption.FindStringSubmatch(text); m != nil {
+		for _, t := range targets {
+			if string(t.message) == m[2] {
+				var known []string
+				for _, name := range t.known {
+					known = append(known, string(name))
+				}
+				return didYouMean(m[1], known, "%s")
+			}
+		}
+	}
+	if timeoutNoMessage.MatchString(text) {
+		return timeoutHelp
+	}
+	return ""
+}
 
 // read returns the options of d, or nil where it has none.
 func (t *target) read(d protoreflect.Descriptor) protoreflect.Message {
@@ -245,7 +286,7 @@ func (c *converter) timeout(t *target, options protoreflect.Message, d protorefl
 	default:
 		return time.Duration(seconds)*time.Second + time.Duration(nanos)
 	}
-	c.problem(&diag.Diagnostic{Pos: pos, Text: "timeout: " + text, Help: "write it as {seconds: 5} or {nanos: 250000000}; without it a call waits without limit"})
+	c.problem(&diag.Diagnostic{Pos: pos, Text: "timeout: " + text, Help: timeoutHelp})
 	return 0
 }
 
