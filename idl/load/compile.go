@@ -154,7 +154,7 @@ func (r *run) findCycle(u *unit, way []*unit, done map[*unit]bool) {
 	done[u] = true
 }
 
-var unknownType = regexp.MustCompile(`unknown (?:request |response |extendee |)type ([\w.]+)$`)
+var unknownType = regexp.MustCompile(`unknown (request |response |extendee |)type ([\w.]+)$`)
 
 // scalars are the types that protobuf itself has.
 var scalars = []string{
@@ -168,13 +168,19 @@ func (r *run) helpUnknown(f *finding) string {
 	if m == nil {
 		return ""
 	}
-	name := strings.TrimPrefix(m[1], ".")
+	name := strings.TrimPrefix(m[2], ".")
 	for _, file := range builtinNames {
 		if fd := builtin(file); fd != nil && fd.Messages().ByName(protoreflect.Name(strings.TrimPrefix(name, string(fd.Package())+"."))) != nil {
 			return fmt.Sprintf("%s.%s needs: import %q;", fd.Package(), name[strings.LastIndexByte(name, '.')+1:], file)
 		}
 	}
-	all := slices.Clone(scalars)
+	var all []string
+	switch {
+	case m[1] == "": // of a field
+		all = slices.Clone(scalars)
+	case slices.Contains(scalars, name):
+		return "it is to be a message: declare one that has the " + name + " as a field"
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.units)) {
 		u := r.units[key]
 		if slices.Contains(u.declared, name) {
