@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -584,6 +585,62 @@ func TestHooks(t *testing.T) {
 	}
 	if n := len(log); n != 8 {
 		t.Errorf("a stream: got %q", log)
+	}
+}
+
+// dies does not return.
+type dies struct{ echov1.UnimplementedEcho }
+
+func (dies) Say(_ context.Context, req *echov1.SayRequest) (*echov1.SayResponse, error) {
+	switch req.Text {
+	case "panic":
+		panic("of Say")
+	case "exit":
+		runtime.Goexit()
+	}
+	return nil, nil
+}
+
+func (dies) Repeat(context.Context, *echov1.SayRequest, func(*echov1.SayResponse) error) error {
+	panic("of Repeat")
+}
+
+func TestHandlerHooksOfAHandlerThatDoesNotReturn(t *testing.T) {
+	var begun atomic.Int32
+	ended := make(chan error, 10)
+	hook := func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
+		begun.Add(1)
+		return ctx, func(err error) error {
+			ended <- err
+			return err
+		}, nil
+	}
+	check := func(what string, want ipc.Code, err error) {
+		t.Helper()
+		if ipc.CodeOf(err) != want {
+			t.Errorf("%s: got %v, want %v", what, err, want)
+		}
+		select {
+		case err := <-ended:
+			if ipc.CodeOf(err) != want {
+				t.Errorf("%s: the hook got %v, want %v", what, err, want)
+			}
+		default:
+			t.Errorf("%s: the hook was not told", what)
+		}
+	}
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(dies{})},
+		Logger: quiet(), HandlerHooks: []ipc.Hook{hook}}, &ipc.Endpoint{Logger: quiet()})
+	client := echov1.NewEchoClient(conn)
+	for text, want := range map[string]ipc.Code{"panic": ipc.Internal, "exit": ipc.Internal, "nothing": ipc.Unknown} {
+		_, err := client.Say(t.Context(), &echov1.SayRequest{Text: text})
+		check(text, want, err)
+	}
+	for _, err := range client.Repeat(t.Context(), &echov1.SayRequest{}) {
+		check("a stream", ipc.Internal, err)
+	}
+	if n := len(ended); begun.Load() != 4 || n != 0 {
+		t.Errorf("%d calls began, and %d ended more than once", begun.Load(), n)
 	}
 }
 

@@ -114,8 +114,23 @@ func (b *built) hooked(in *session.Incoming, m *Method, req Message, run func(co
 		b.discard(req) // its handler does not get it
 		return b.outcome(in, m, nil, end(err))
 	}
+	returned := false
+	defer func() {
+		if !returned { // the session recovers, and answers the caller
+			end(Errorf(Internal, "the handler panicked, or ended its goroutine"))
+		}
+	}()
 	res, err := run(ctx)
+	returned = true
+	if missing(res, err) {
+		err = errNoResponse
+	}
 	return b.outcome(in, m, res, end(err))
+}
+
+// missing says that a handler returned neither a response nor an error.
+func missing(res Message, err error) bool {
+	return err == nil && res != nil && reflect.ValueOf(res).IsNil()
 }
 
 // outcome makes of what a handler returned what goes to the caller.
@@ -123,7 +138,7 @@ func (b *built) outcome(in *session.Incoming, m *Method, res Message, err error)
 	if err == nil && res == nil {
 		return nil, nil // a shape without a response
 	}
-	if err == nil && reflect.ValueOf(res).IsNil() {
+	if missing(res, err) {
 		err = errNoResponse
 	}
 	if err == nil {
