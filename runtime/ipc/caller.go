@@ -217,24 +217,35 @@ func (s *RawStream) finish(err *error) {
 
 // Close ends the call if it has not ended.
 func (s *RawStream) Close() {
+	s.fail(&Error{Code: Canceled, Message: "closed by the caller", Method: s.m.path})
+}
+
+// fail ends the call with err if it has not ended, and returns what the caller gets.
+func (s *RawStream) fail(err error) error {
 	s.call.Cancel()
-	err := error(&Error{Code: Canceled, Message: "closed by the caller", Method: s.m.path})
 	s.finish(&err)
+	return err
 }
 
-// receiveEnd says how a call ended of which no more messages are expected.
-func (s *RawStream) receiveEnd() error {
-	switch m, err := s.receiveNew(); err {
-	case io.EOF:
-		return nil
-	case nil:
-		s.e.discard(m)
-		return &Error{Code: Internal, Method: s.m.path, Message: "the peer answered a call of one response with several"}
-	default:
-		return err
+// receiveOnly returns the message of a call of one response, when the call has ended.
+func (s *RawStream) receiveOnly() (Message, error) {
+	m, err := s.call.ReceiveNew(s.ctx, s.next)
+	if err == io.EOF {
+		return nil, s.fail(&Error{Code: Internal, Method: s.m.path, Message: "the peer ended the call without a response"})
 	}
-}
-
-func (s *RawStream) noResponse() error {
-	return &Error{Code: Internal, Method: s.m.path, Message: "the peer ended the call without a response"}
+	if err != nil {
+		return nil, s.ended(err)
+	}
+	another, err := s.call.ReceiveNew(s.ctx, s.next)
+	if err == nil {
+		s.e.discard(another)
+		err = s.fail(&Error{Code: Internal, Method: s.m.path, Message: "the peer answered a call of one response with several"})
+	} else {
+		err = s.ended(err)
+	}
+	if err == io.EOF {
+		return m, nil
+	}
+	s.e.discard(m)
+	return nil, err
 }

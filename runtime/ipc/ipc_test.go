@@ -644,6 +644,48 @@ func TestHandlerHooksOfAHandlerThatDoesNotReturn(t *testing.T) {
 	}
 }
 
+// deaf reads nothing.
+type deaf struct{ echov1.UnimplementedEcho }
+
+func (deaf) Join(ctx context.Context, _ iter.Seq2[*echov1.SayRequest, error]) (*echov1.SayResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
+	var outcome error
+	hook := func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
+		return ctx, func(err error) error {
+			outcome = err
+			return fmt.Errorf("hooked: %w", err)
+		}, nil
+	}
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deaf{})}, Logger: quiet()},
+		&ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{hook}})
+	late, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		text string
+		want ipc.Code
+	}{
+		{late, strings.Repeat("x", 100_000), ipc.DeadlineExceeded},
+		{t.Context(), "\xff", ipc.InvalidArgument},
+		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
+	} {
+		_, err := echov1.NewEchoClient(conn).Join(c.ctx, func(yield func(*echov1.SayRequest) bool) {
+			for yield(&echov1.SayRequest{Text: c.text}) {
+			}
+		})
+		if ipc.CodeOf(outcome) != c.want {
+			t.Errorf("the hook got %v, want %v", outcome, c.want)
+		}
+		if ipc.CodeOf(err) != c.want || !strings.HasPrefix(err.Error(), "hooked: ") {
+			t.Errorf("the caller got %v, want %v by way of the hook", err, c.want)
+		}
+	}
+}
+
 // caller calls back the peer that calls it.
 type backCaller struct{ echov1.UnimplementedEcho }
 

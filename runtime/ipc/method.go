@@ -296,19 +296,12 @@ func (s *ClientStream[Req, Res]) Call(ctx context.Context, c Caller, in iter.Seq
 		if err := st.Send(req); err == io.EOF {
 			break
 		} else if err != nil {
-			return none, err
+			return none, st.fail(err)
 		}
 	}
 	st.CloseSend()
-	res, err := st.receiveNew()
+	res, err := st.receiveOnly()
 	if err != nil {
-		if err == io.EOF {
-			err = st.noResponse()
-		}
-		return none, err
-	}
-	if err := st.receiveEnd(); err != nil {
-		st.e.discard(res)
 		return none, err
 	}
 	return res.(Res), nil
