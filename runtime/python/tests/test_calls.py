@@ -229,6 +229,23 @@ async def test_what_is_no_handler() -> None:
         assert caught.value.code == Code.UNIMPLEMENTED
 
 
+async def test_what_is_no_option() -> None:
+    there_is = "a call has no option 'timeuot': there is timeout, metadata, trailers"
+    async with ipcgen.local(Echo()) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(TypeError, match=rf"echo\.v1\.Echo/Say: {there_is}"):
+            await client.say(request("x"), timeuot=5)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=there_is):
+            await client.note(request("x"), timeuot=5)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=there_is):
+            await client.join([request("x")], timeuot=5)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=there_is):
+            async for _ in client.repeat(request("x"), timeuot=5):  # type: ignore[call-arg]
+                pass
+        with pytest.raises(TypeError, match=there_is):
+            await client.chat(timeuot=5).send(request("x"))  # type: ignore[call-arg]
+
+
 async def test_what_is_no_timeout() -> None:
     async with ipcgen.local(Echo()) as conn:
         client = EchoClient(conn)

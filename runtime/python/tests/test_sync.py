@@ -128,6 +128,8 @@ def test_a_deadline_that_is_far_away(conn: ipcgen.SyncConnection, timeout: float
     assert client.say(request("x"), timeout=timeout).text == "x"
     with pytest.raises(TypeError, match="want seconds, as a number"):
         client.say(request("x"), timeout="5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a call has no option 'timeuot'"):
+        client.say(request("x"), timeuot=5)  # type: ignore[call-arg]
     conn.ping(timeout)
 
 

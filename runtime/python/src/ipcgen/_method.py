@@ -31,6 +31,8 @@ class CallOptions(TypedDict, total=False):
     """A dictionary that gets what the handler sent with its answer."""
 
 
+_OPTIONS = CallOptions.__annotations__.keys()
+
 ENDLESS = 2**63 / 1e9
 """Seconds that a CALL cannot say any more, 292 years of them: such a call is without limit."""
 
@@ -63,7 +65,12 @@ class Method(Generic[Req, Res]):
 
     def time_limit(self, options: Mapping[str, Any]) -> float | None:
         """Return the seconds that a call may take; None is without limit. An RpcError or TypeError says what is wrong."""
-        if not options or "timeout" not in options:
+        if not options:
+            return self.timeout
+        for name in options:
+            if name not in _OPTIONS:
+                raise TypeError(f"{self.path}: a call has no option {name!r}: there is {', '.join(_OPTIONS)}")
+        if "timeout" not in options:
             return self.timeout
         timeout: float | None = options["timeout"]
         if timeout is None:
