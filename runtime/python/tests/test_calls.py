@@ -6,18 +6,21 @@ import asyncio
 import functools
 import gc
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TESTDATA
 from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, SayResponse, TooLong
 from echoes import Echo
 from forks import in_fork
 from google.protobuf.empty_pb2 import Empty
 
 import ipcgen
+import ipcgen.generated
 from ipcgen import Code, RpcError
 from ipcgen._channel import Peer, SocketChannel
 from ipcgen._endpoint import Endpoint, begin
@@ -227,6 +230,12 @@ async def test_what_is_no_handler() -> None:
         with pytest.raises(RpcError) as caught:
             await client.join([])
         assert caught.value.code == Code.UNIMPLEMENTED
+
+
+def test_generated_code_uses_what_is_for_it() -> None:
+    source = (TESTDATA / "services" / "python" / "echo" / "v1" / "echo_ipc.py").read_text()
+    used = set(re.findall(r"\b_ipcgen\.(\w+)", source))
+    assert used <= set(ipcgen.generated.__all__)  # type checkers take other names for private
 
 
 async def test_what_is_no_option() -> None:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from ._call import Incoming
 from ._connection import Connection
 from ._endpoint import Dialing
-from ._method import CallOptions, Method, no_response, several_responses
+from ._method import Method, no_response, several_responses
 from ._service import Requests, Service, one_request, send_responses
 from ._streams import BidiStream, ResponseStream, send_all
 from ._sync_connection import SyncConnection
@@ -22,11 +22,13 @@ from ._sync_streams import SyncBidiStream, SyncResponseStream, send_all_sync
 __all__ = [
     "BidiMethod",
     "ClientStreamMethod",
+    "Connection",
     "EnumType",
     "File",
     "OnewayMethod",
     "ServerStreamMethod",
     "Service",
+    "SyncConnection",
     "UnaryMethod",
     "connection",
 ]
@@ -34,6 +36,10 @@ __all__ = [
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
 E = TypeVar("E")
+
+# What users write is checked in the .pyi file beside the generated one, where it is CallOptions: to a checker that reads
+# both, here is any dictionary.
+Options = Any
 
 
 class File:
@@ -104,10 +110,10 @@ class UnaryMethod(Method[Req, Res]):
 
     shape, single, silent = 0, True, False
 
-    async def call(self, conn: Connection, request: Req, options: CallOptions) -> Res:
+    async def call(self, conn: Connection, request: Req, options: Options) -> Res:
         return one_response(self, await conn._call(self, request, options))
 
-    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> Res:
+    def call_sync(self, conn: SyncConnection, request: Req, options: Options) -> Res:
         return one_response(self, conn._call(self, request, options))
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
@@ -121,10 +127,10 @@ class OnewayMethod(Method[Req, Res]):
 
     shape, single, silent = 4, True, True
 
-    async def call(self, conn: Connection, request: Req, options: CallOptions) -> None:
+    async def call(self, conn: Connection, request: Req, options: Options) -> None:
         await conn._oneway(self, request, options)
 
-    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> None:
+    def call_sync(self, conn: SyncConnection, request: Req, options: Options) -> None:
         conn._oneway(self, request, options)
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
@@ -138,10 +144,10 @@ class ServerStreamMethod(Method[Req, Res]):
 
     shape, single, silent = 1, False, False
 
-    def call(self, conn: Connection, request: Req, options: CallOptions) -> ResponseStream[Res]:
+    def call(self, conn: Connection, request: Req, options: Options) -> ResponseStream[Res]:
         return ResponseStream(conn, self, request, options)
 
-    def call_sync(self, conn: SyncConnection, request: Req, options: CallOptions) -> SyncResponseStream[Res]:
+    def call_sync(self, conn: SyncConnection, request: Req, options: Options) -> SyncResponseStream[Res]:
         return SyncResponseStream(conn, self, request, options)
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
@@ -156,11 +162,11 @@ class ClientStreamMethod(Method[Req, Res]):
     shape, single, silent = 2, False, False
 
     async def call(
-        self, conn: Connection, requests: AsyncIterable[Req] | Iterable[Req], options: CallOptions
+        self, conn: Connection, requests: AsyncIterable[Req] | Iterable[Req], options: Options
     ) -> Res:
         return await send_all(conn, self, requests, options)
 
-    def call_sync(self, conn: SyncConnection, requests: Iterable[Req], options: CallOptions) -> Res:
+    def call_sync(self, conn: SyncConnection, requests: Iterable[Req], options: Options) -> Res:
         return send_all_sync(conn, self, requests, options)
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
@@ -173,10 +179,10 @@ class BidiMethod(Method[Req, Res]):
 
     shape, single, silent = 3, False, False
 
-    def call(self, conn: Connection, options: CallOptions) -> BidiStream[Req, Res]:
+    def call(self, conn: Connection, options: Options) -> BidiStream[Req, Res]:
         return BidiStream(conn, self, None, options)
 
-    def call_sync(self, conn: SyncConnection, options: CallOptions) -> SyncBidiStream[Req, Res]:
+    def call_sync(self, conn: SyncConnection, options: Options) -> SyncBidiStream[Req, Res]:
         return SyncBidiStream(conn, self, None, options)
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
