@@ -686,6 +686,41 @@ func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
 	}
 }
 
+// deafUntil reads nothing, whatever its context says.
+type deafUntil struct {
+	echov1.UnimplementedEcho
+	until chan struct{}
+}
+
+func (s deafUntil) Chat(context.Context, iter.Seq2[*echov1.SayRequest, error], func(*echov1.SayResponse) error) error {
+	<-s.until
+	return nil
+}
+
+// TestCloseEndsReceive closes a call whose handler goes on regardless while its messages are awaited.
+func TestCloseEndsReceive(t *testing.T) {
+	until := make(chan struct{})
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deafUntil{until: until})},
+		Logger: quiet()}, &ipc.Endpoint{Logger: quiet()})
+	defer close(until)
+	chat, err := echov1.NewEchoClient(conn).Chat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan error)
+	go func() {
+		_, err := chat.Receive()
+		received <- err
+	}()
+	chat.Close()
+	if err := <-received; ipc.CodeOf(err) != ipc.Canceled {
+		t.Errorf("got %v, want CANCELLED", err)
+	}
+	if _, err := chat.Receive(); ipc.CodeOf(err) != ipc.Canceled {
+		t.Errorf("once more: got %v, want CANCELLED", err)
+	}
+}
+
 // caller calls back the peer that calls it.
 type backCaller struct{ echov1.UnimplementedEcho }
 

@@ -549,7 +549,7 @@ func (s *Session) abandon(c *Call, why error) {
 
 // giveUp tells the peer that nobody wants the rest of a call. Called with the mutex held.
 func (s *Session) giveUp(c *Call, why error) {
-	c.canceled, c.closed, c.discard = true, true, true
+	c.canceled, c.closed, c.discard, c.over = true, true, true, true
 	c.forget()
 	s.owe(&c.stream)
 	c.owesCancel = true
