@@ -168,7 +168,8 @@ type RawStream struct {
 	once     sync.Once
 }
 
-// Send sends a message; it waits while the peer is behind. It returns io.EOF when the peer has ended the call.
+// Send sends a message; it waits while the peer is behind. It returns io.EOF when the peer has ended the call. Behind
+// CloseSend it returns a FailedPrecondition; any other error has ended the call.
 func (s *RawStream) Send(m Message) error { return s.m.public(s.call.Send(s.ctx, m)) }
 
 // CloseSend tells the peer that no more messages come.

@@ -721,6 +721,44 @@ func TestCloseEndsReceive(t *testing.T) {
 	}
 }
 
+// TestFailedSendIsHowTheCallFails has one goroutine's Send end a call: the other one is told the same.
+func TestFailedSendIsHowTheCallFails(t *testing.T) {
+	until := make(chan struct{})
+	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deafUntil{until: until})},
+		Logger: quiet()}, &ipc.Endpoint{Logger: quiet()})
+	defer close(until)
+	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		text string
+		want ipc.Code
+	}{
+		{late, strings.Repeat("x", 10_000), ipc.DeadlineExceeded},
+		{t.Context(), "\xff", ipc.InvalidArgument},
+		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
+	} {
+		chat, err := echov1.NewEchoClient(conn).Chat(c.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			err = chat.Send(&echov1.SayRequest{Text: c.text})
+		}
+		_, received := chat.Receive()
+		again := chat.Send(&echov1.SayRequest{})
+		for _, err := range []error{err, received, again} {
+			if ipc.CodeOf(err) != c.want {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		}
+		chat.Close()
+		if _, err := chat.Receive(); ipc.CodeOf(err) != c.want {
+			t.Errorf("behind Close: got %v, want %v", err, c.want)
+		}
+	}
+}
+
 // caller calls back the peer that calls it.
 type backCaller struct{ echov1.UnimplementedEcho }
 

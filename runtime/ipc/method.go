@@ -366,7 +366,7 @@ func (b *Bidi[Req, Res]) Handle(fn func(context.Context, iter.Seq2[Req, error], 
 type Stream[Req, Res Message] struct{ raw *RawStream }
 
 // Send sends a message; it waits while the peer is behind. It returns io.EOF when the peer has ended the call: Receive
-// tells how.
+// tells how. Behind CloseSend it returns a FailedPrecondition; any other error has ended the call.
 func (s *Stream[Req, Res]) Send(req Req) error { return s.raw.Send(req) }
 
 // CloseSend tells the peer that no more messages come. Receive goes on.

@@ -45,10 +45,11 @@ type Call struct {
 	sentEnd  bool                 // CloseSend was called; owned by the goroutine that sends
 
 	// Guarded by the session's mutex.
-	finished  bool // STATUS has come, or the session ended
-	abandoned bool // nobody waits for it
-	canceled  bool // the peer is told so
-	late      bool // its deadline has passed
+	finished  bool     // STATUS has come, or the session ended
+	abandoned bool     // nobody waits for it
+	why       *Failure // what it was abandoned for; nil: the program canceled it
+	canceled  bool     // the peer is told so
+	late      bool     // its deadline has passed
 	failure   *Failure
 	answered  bool // res is filled
 	trailers  frame.Metadata
@@ -113,8 +114,9 @@ func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 			err = context.DeadlineExceeded
 		}
 		if err != nil && !c.finished {
-			s.abandon(c, err)
-			return contextFailure(err), true
+			f = contextFailure(err)
+			s.abandon(c, f)
+			return f, true
 		}
 	}
 	if c.failure != nil {
@@ -532,10 +534,11 @@ func (c *Call) fail(f *Failure) {
 }
 
 // abandon lets go of a call: the peer is told, and the slot stays taken until its STATUS. Called with the mutex held.
-func (s *Session) abandon(c *Call, why error) {
+func (s *Session) abandon(c *Call, why *Failure) {
 	if c.abandoned {
 		return
 	}
+	c.why = why
 	if c.finished {
 		// Where nothing is left to be received it has ended by itself, and goes on saying so.
 		c.abandoned = c.arrivals != nil && (len(c.items) > 0 || c.room > 0)
@@ -547,14 +550,22 @@ func (s *Session) abandon(c *Call, why error) {
 	s.giveUp(c, why)
 }
 
+// letGo is how an abandoned call fails for whoever still sends or receives. Called with the mutex held.
+func (c *Call) letGo() *Failure {
+	if c.why != nil {
+		return c.why
+	}
+	return failf(CodeCanceled, "canceled by the caller")
+}
+
 // giveUp tells the peer that nobody wants the rest of a call. Called with the mutex held.
-func (s *Session) giveUp(c *Call, why error) {
+func (s *Session) giveUp(c *Call, why *Failure) {
 	c.canceled, c.closed, c.discard, c.over = true, true, true, true
 	c.forget()
 	s.owe(&c.stream)
 	c.owesCancel = true
 	c.cancelCode = CodeCanceled
-	if errors.Is(why, context.DeadlineExceeded) {
+	if why != nil && why.Code == CodeDeadlineExceeded {
 		c.cancelCode = CodeDeadlineExceeded
 	}
 	c.sendWait.notify()
@@ -567,10 +578,16 @@ func (s *Session) sendFailed(c *Call, err error) *Failure {
 	if c.finished && c.failure != nil {
 		return c.failure
 	}
+	f := s.unsent(c, err)
 	if c.abandoned && !c.canceled && !c.finished && s.ended == nil {
-		s.giveUp(c, err) // a oneway call, which nobody waits for, but whose request the peer does
+		s.giveUp(c, f) // a oneway call, which nobody waits for, but whose request the peer does
 	}
-	s.abandon(c, err)
+	s.abandon(c, f)
+	return f
+}
+
+// unsent is what is wrong where sending a message of c has failed with err. Called with the mutex held.
+func (s *Session) unsent(c *Call, err error) *Failure {
 	var f *Failure
 	switch {
 	case errors.As(err, &f):
@@ -596,7 +613,7 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 	case !errors.Is(err, errSendClosed):
 		return c.s.sendFailed(c, err)
 	case c.abandoned:
-		return givenUp(ctx)
+		return c.letGo()
 	case c.sentEnd:
 		return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 	}
@@ -609,7 +626,7 @@ func (c *Call) CloseSend(ctx context.Context) {
 	if err := c.closeSend(ctx); err != nil && ctx.Err() != nil {
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
-		c.s.abandon(c, err)
+		c.s.abandon(c, contextFailure(ctx.Err()))
 	}
 }
 
@@ -640,24 +657,16 @@ func (c *Call) ended(ctx context.Context, err error) error {
 	case err == io.EOF && c.failure != nil && !c.abandoned:
 		return c.failure
 	case err == io.EOF && c.abandoned:
-		return givenUp(ctx)
+		return c.letGo()
 	case err == io.EOF:
 		return io.EOF
-	case ctx.Err() != nil:
-		s.abandon(c, err)
-		return contextFailure(err)
-	default:
-		s.abandon(c, err)
-		return failf(CodeInternal, "%w", err)
 	}
-}
-
-// givenUp is how a call fails that was given up, perhaps because ctx has ended.
-func givenUp(ctx context.Context) *Failure {
-	if err := ctx.Err(); err != nil {
-		return contextFailure(err)
+	f := failf(CodeInternal, "%w", err)
+	if ctx.Err() != nil {
+		f = contextFailure(err)
 	}
-	return failf(CodeCanceled, "canceled by the caller")
+	s.abandon(c, f)
+	return f
 }
 
 // Trailers are what the handler sent with its end. They are there once Receive has returned io.EOF or a *Failure.
@@ -671,7 +680,7 @@ func (c *Call) Trailers() frame.Metadata {
 func (c *Call) Cancel() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.abandon(c, context.Canceled)
+	c.s.abandon(c, nil)
 }
 
 // GiveUp lets go of the call for the reason of a context that has ended. What has come of a call that the peer has ended can
@@ -680,6 +689,6 @@ func (c *Call) GiveUp(why error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if !c.finished {
-		c.s.abandon(c, why)
+		c.s.abandon(c, contextFailure(why))
 	}
 }

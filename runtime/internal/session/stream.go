@@ -147,7 +147,7 @@ func (s *Session) handleData(h frame.Header, payload []byte) error {
 	st.avail -= frame.HeaderSize + len(payload)
 	if st.discard {
 		if c := s.local[h.Stream.Slot()].call; h.Stream.Side() == s.cfg.Side && !c.canceled {
-			s.giveUp(c, context.Canceled) // a oneway call, whose answer would wait for credit
+			s.giveUp(c, nil) // a oneway call, whose answer would wait for credit
 		}
 		return nil
 	}
@@ -389,7 +389,7 @@ func (st *stream) finish() {
 }
 
 func (st *stream) ready() bool {
-	return st.arrivals != nil && len(st.items) > 0 || st.over || st.discard || st.peerEnd || st.s.ended != nil
+	return st.arrivals != nil && len(st.items) > 0 || st.over || st.peerEnd || st.s.ended != nil
 }
 
 // take returns the next message, or nil when none will come. It is valid until the next take, and to be emptied when it has
