@@ -54,3 +54,18 @@ class Echo(EchoService):
 
     async def note(self, request: SayRequest) -> None:
         self.noted.append(request.text)
+
+
+class Deaf(EchoService):
+    """Reads nothing, and goes on regardless of who waits for it."""
+
+    def __init__(self) -> None:
+        self.until = asyncio.Event()
+
+    async def chat(self, requests: AsyncIterator[SayRequest]) -> AsyncIterator[SayResponse]:
+        while not self.until.is_set():
+            try:
+                await self.until.wait()
+            except asyncio.CancelledError:
+                continue
+        yield SayResponse()

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TESTDATA
+from conftest import HANGS, TESTDATA
 from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, SayResponse, TooLong
-from echoes import Echo
+from echoes import Deaf, Echo
 from forks import in_fork
 from google.protobuf.empty_pb2 import Empty
 
@@ -230,6 +230,34 @@ async def test_what_is_no_handler() -> None:
         with pytest.raises(RpcError) as caught:
             await client.join([])
         assert caught.value.code == Code.UNIMPLEMENTED
+
+
+async def test_closing_a_call_ends_receiving() -> None:
+    deaf = Deaf()
+    async with ipcgen.local(deaf) as conn:
+        async with EchoClient(conn).chat() as chat:
+            receiving = asyncio.create_task(chat.receive())
+            await asyncio.sleep(0)
+        done, _ = await asyncio.wait((receiving,), timeout=HANGS)
+        deaf.until.set()
+        assert done
+        with pytest.raises(RpcError) as caught:
+            await receiving
+        assert caught.value.code == Code.CANCELLED
+
+
+async def test_a_deadline_is_one_for_send_and_receive() -> None:
+    deaf = Deaf()
+    async with ipcgen.local(deaf) as conn, EchoClient(conn).chat(timeout=0.05) as chat:
+
+        async def send() -> None:
+            while True:
+                await chat.send(request("x" * 10_000))
+
+        ended = await asyncio.gather(chat.receive(), send(), return_exceptions=True)
+        again = await asyncio.gather(chat.receive(), return_exceptions=True)
+        deaf.until.set()
+        assert [type(e) for e in (*ended, *again)] == [ipcgen.DeadlineExceeded] * 3
 
 
 def test_generated_code_uses_what_is_for_it() -> None:

@@ -8,11 +8,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from echo.v1.echo_ipc import EchoClient, EchoClientSync, SayRequest, TooLong
-from echoes import Echo
+from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, TooLong
+from echoes import Deaf, Echo
 from forks import in_fork
 
 import ipcgen
@@ -22,8 +23,9 @@ from ipcgen import Code, RpcError
 class Server:
     """Echo, served by an event loop in a thread of its own."""
 
-    def __init__(self, address: str, limits: ipcgen.Limits | None = None) -> None:
+    def __init__(self, address: str, limits: ipcgen.Limits | None = None, echo: EchoService | None = None) -> None:
         self.echo = Echo()
+        self.service = echo or self.echo
         self.address = address
         self.limits = limits
         self.loop = asyncio.new_event_loop()
@@ -35,7 +37,7 @@ class Server:
     async def _serve(self) -> None:
         self.stop = asyncio.Event()
         self.conns: list[ipcgen.Connection] = []
-        async with ipcgen.listen(self.address, self.echo, limits=self.limits, connected=self._connected) as listener:
+        async with ipcgen.listen(self.address, self.service, limits=self.limits, connected=self._connected) as listener:
             task = asyncio.create_task(listener.serve())
             self.ready.set()
             await self.stop.wait()
@@ -120,6 +122,22 @@ def test_deadlines(server: Server, conn: ipcgen.SyncConnection) -> None:
     settled(lambda: len(server.echo.ended) == 2)
     assert set(server.echo.ended) == {Code.DEADLINE_EXCEEDED}
     assert client.say(request("next")).text == "next"
+
+
+def test_closing_a_call_ends_receiving(tmp_path: Path) -> None:
+    deaf = Deaf()
+    server = Server(f"unix:{tmp_path}/echo.sock", echo=deaf)
+    try:
+        with ipcgen.dial_sync(server.address) as conn, ThreadPoolExecutor() as threads:
+            with EchoClientSync(conn).chat() as chat:
+                receiving = threads.submit(chat.receive)
+                settled(lambda: conn._reading)
+            with pytest.raises(RpcError) as caught:
+                receiving.result()
+            assert caught.value.code == Code.CANCELLED
+    finally:
+        server.loop.call_soon_threadsafe(deaf.until.set)
+        server.close()
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), 1e12, 3e6])

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from ._call import Failure
+from ._call import Call, Failure
 from ._errors import Code, RpcError, not_executed, rpc_error
 from ._session import Session
 
@@ -162,6 +162,13 @@ def _kind(value: object) -> str:
 
 CLOSED_HALF = "this side has closed its half of the call, so it sends no more"
 CLOSED = "this side has closed the call"
+
+
+def let_go(call: Call) -> Failure:
+    """Return how a call that this side has let go of fails for whoever still uses it."""
+    if call.why == Code.DEADLINE_EXCEEDED:
+        return Failure(Code.DEADLINE_EXCEEDED, "no answer within the deadline")
+    return Failure(Code.CANCELLED, "canceled by the caller")
 
 
 def no_response() -> RpcError:

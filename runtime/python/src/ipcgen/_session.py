@@ -435,7 +435,8 @@ class Session:
         """Let go of a call: the peer is told, and the slot stays taken until its STATUS."""
         if call.abandoned or (call.finished and not call.items):
             return  # there is nothing left to let go of
-        call.abandoned = call.closed = call.discard = True
+        call.abandoned = call.closed = call.discard = call.over = True
+        call.why = code
         if call.finished:
             call.drop()
             return

@@ -13,7 +13,7 @@ from ._call import Call, Failure
 from ._connection import Connection
 from ._errors import Code, not_executed, rpc_error
 from ._frame import END
-from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, let_go, no_response, several_responses
 from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
@@ -60,7 +60,7 @@ class CallStream(Generic[Req, Res]):
     def _finish(self, call: Call) -> None:
         """Say how a call went of which no more messages come."""
         if call.abandoned:
-            failure: Failure | None = Failure(Code.CANCELLED, "canceled by the caller")
+            failure: Failure | None = let_go(call)
         elif call.late and not call.finished:
             self._conn._give_up_late(self._method, call)
         else:

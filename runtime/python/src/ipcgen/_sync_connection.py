@@ -414,6 +414,9 @@ class SyncConnection:
             self._session.abandon(call, Code.CANCELLED)
             if self._session.ended is None:
                 self._push()
+            if self._reading:  # by the thread that waits for this call, perhaps
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_write, b"\0")
 
     def _drop(self, call: Call) -> None:
         """Let go of a call that the program has forgotten. Called without the lock, which this thread may have."""

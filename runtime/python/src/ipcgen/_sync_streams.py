@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from ._call import Call, Failure
 from ._errors import Code, not_executed, rpc_error
 from ._frame import END
-from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, let_go, no_response, several_responses
 from ._stream import Sending
 from ._sync_connection import SyncConnection
 
@@ -63,7 +63,7 @@ class SyncStream(Generic[Req, Res]):
     def _finish(self, call: Call) -> None:
         """Say how a call went of which no more messages come. Called with the connection's lock held."""
         if call.abandoned:
-            failure: Failure | None = Failure(Code.CANCELLED, "canceled by the caller")
+            failure: Failure | None = let_go(call)
         elif not call.finished:
             self._conn._give_up_late(self._method, call)
         else:
