@@ -109,7 +109,7 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 	if c.IsSet("config") {
 		return nil, usagef("--config and FILE are both given; what to generate comes from one or the other")
 	}
-	if !c.IsSet("out") {
+	if c.String("out") == "" { // nor an unset variable of a shell's
 		return nil, usagef("--out is missing: the directory to write below; --out . where the .proto files are")
 	}
 	j := &job{importPaths: c.StringSlice("import-path")}
