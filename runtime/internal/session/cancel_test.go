@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,14 @@ func TestOnewayWithALargeAnswer(t *testing.T) {
 	}
 	if n := len(peer.Running()); n > 0 {
 		t.Errorf("%d handlers run", n)
+	}
+}
+
+// TestGone is how a session ends whose peer was killed: the address of a unix socket is where its file was made, which is gone.
+func TestGone(t *testing.T) {
+	e := ioError("reading", &net.OpError{Op: "read", Net: "unix", Addr: &net.UnixAddr{Name: "/run/.31469040/s", Net: "unix"}, Err: io.ErrClosedPipe})
+	if got, want := e.Err.Error(), "reading: io: read/write on closed pipe"; got != want || e.Reason != PeerGone {
+		t.Errorf("got %v: %s, want %v: %s", e.Reason, got, PeerGone, want)
 	}
 }
 

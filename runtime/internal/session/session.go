@@ -24,6 +24,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -369,6 +370,9 @@ func (s *Session) lostCall(c *Call) *Failure {
 
 // ioError names the reason behind an error of the connection.
 func ioError(what string, err error) *EndError {
+	if op, ok := err.(*net.OpError); ok && op.Addr != nil {
+		err = op.Err // without addresses, which are as the kernel has them: a unix socket's is where its file was made
+	}
 	switch {
 	case err == io.EOF:
 		return endf(PeerGone, "the peer closed the connection or died")

@@ -36,6 +36,9 @@ func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
 		return nil, ctx.Err()
 	}
 	if err != nil {
+		if op, ok := err.(*net.OpError); ok {
+			err = op.Err // its address is where a unix socket's file was made
+		}
 		return nil, fmt.Errorf("accept on %s: %w", l.address, err)
 	}
 	return l.wrap(c), nil

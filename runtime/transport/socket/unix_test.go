@@ -266,6 +266,17 @@ func TestKilledServer(t *testing.T) {
 	listen(t, path)
 }
 
+// TestClosedListener accepts on a listener that is closed: the error has its path and no other.
+func TestClosedListener(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l := listen(t, path)
+	l.Close()
+	_, err := l.Accept(t.Context())
+	if want := "accept on unix:" + path + ": use of closed network connection"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestPeerProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l := listen(t, path)
