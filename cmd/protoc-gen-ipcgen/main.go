@@ -9,10 +9,12 @@
 //	MFOLDER/=IMPORTPATH        each folder in FOLDER is a Go package below IMPORTPATH
 //	MFILE=PACKAGE              with lang=python, the package that has the code of a .proto file which is generated elsewhere
 //
-// A file lands below the output directory at its .proto file's path relative to its import path.
+// A file lands below the output directory at its .proto file's path relative to its import path. Buf starts the plugin for
+// each folder apart, unless buf.gen.yaml says "strategy: all": an error of a method that another folder declares needs that.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,6 +34,10 @@ import (
 const help = `protoc-gen-ipcgen is a plugin of protoc and buf, which start it; it takes no arguments. To use it:
 
    protoc --ipcgen_out=DIR --ipcgen_opt=lang=go FILE...
+
+Its parameters, separated by commas, are lang=LANGUAGE, and MFILE=IMPORTPATH or MFOLDER/=IMPORTPATH, the package of a .proto
+file or of those in a folder. With buf, which starts it for each folder apart, an error of a method that is declared in
+another folder needs "strategy: all" in buf.gen.yaml.
 
 To generate without protoc, see ipcgen help generate.
 `
@@ -95,13 +101,15 @@ func generate(req *pluginpb.CodeGeneratorRequest) ([]gen.File, error) {
 
 // parse reads the parameters.
 func parse(parameter string) (lang language.Language, packages map[string]string, err error) {
-	name := "go"
+	name := ""
 	packages = make(map[string]string)
 	for p := range strings.SplitSeq(parameter, ",") {
 		key, value, ok := strings.Cut(p, "=")
 		switch {
 		case p == "":
-		case ok && key == "lang":
+		case ok && key == "lang" && name != "":
+			return lang, nil, fmt.Errorf("lang=%s: lang=%s is given, too: start the plugin once for each language", value, name)
+		case ok && key == "lang" && value != "":
 			name = value
 		case ok && len(key) > 1 && key[0] == 'M' && value != "":
 			packages[key[1:]] = value
@@ -109,6 +117,6 @@ func parse(parameter string) (lang language.Language, packages map[string]string
 			return lang, nil, fmt.Errorf("unknown parameter %q; there is: lang=LANGUAGE, MFILE=IMPORTPATH", p)
 		}
 	}
-	lang, err = language.Find(name)
+	lang, err = language.Find(cmp.Or(name, "go"))
 	return lang, packages, err
 }

@@ -93,6 +93,7 @@ func TestErrorsAreInTheAnswer(t *testing.T) {
 		want      string
 	}{
 		"language":  {"lang=cobol", nil, `unknown language "cobol"`},
+		"languages": {"lang=go,lang=python", nil, "lang=python: lang=go is given, too"},
 		"parameter": {"paths=source_relative", nil, `unknown parameter "paths=source_relative"`},
 		"package":   {"", func(fd *descriptorpb.FileDescriptorProto) { fd.Options = nil }, "echo/v1/echo.proto: echo/v1/echo.proto does not say which Go package"},
 	} {
