@@ -75,7 +75,7 @@ function encode(m: Method, desc: DescMessage, message: Init | undefined): Uint8A
   try {
     return toBinary(desc, create(desc, message as never));
   } catch (err) {
-    throw m.error(refused(Code.Internal, `encoding the request: ${textOf(err)}`, err));
+    throw m.error(refused(Code.InvalidArgument, `encoding the request: ${textOf(err)}`, err));
   }
 }
 
