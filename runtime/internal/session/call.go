@@ -102,7 +102,7 @@ func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 	}
 	for !c.finished {
 		done, err := s.doInstead(ctx, c)
-		if !done {
+		if !done && !c.late { // the alarm may have rung before, and does not ring again
 			var over bool
 			over, err = s.doze(ctx, &c.recvWait)
 			if over && err == nil && c.arrivals == nil && (c.failure != nil || c.answered) {

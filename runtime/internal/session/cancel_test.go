@@ -433,3 +433,29 @@ func TestCancelEndsReceive(t *testing.T) {
 		t.Fatal("Receive goes on")
 	}
 }
+
+// TestLateBeforeItWaits: a call whose time is over before it waits for its answer does not wait.
+func TestLateBeforeItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := new(held)
+		s, _ := scriptOver(t, conn, Config{}, goodHello)
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		conn.begun, conn.goOn = begun, goOn
+		call := func(timeout time.Duration) chan *Failure {
+			failed := make(chan *Failure, 1)
+			go func() {
+				failed <- ask(s, t.Context(), Outgoing{Method: mEcho, Timeout: timeout}, text("x"), new(blob))
+			}()
+			return failed
+		}
+		first := call(time.Second) // it is held back while it is written
+		<-begun
+		if f := <-call(2 * time.Second); f == nil || f.Code != CodeDeadlineExceeded { // whose alarm is the first one's, too
+			t.Errorf("the second: got %+v", f)
+		}
+		close(goOn)
+		if f := <-first; f == nil || f.Code != CodeDeadlineExceeded {
+			t.Errorf("the first: got %+v", f)
+		}
+	})
+}
