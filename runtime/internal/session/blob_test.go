@@ -485,6 +485,36 @@ func TestForgottenStreams(t *testing.T) {
 	}
 }
 
+// TestForgottenEnds: messages that wait in a stream which has ended, and which the program has lost, are given back.
+func TestForgottenEnds(t *testing.T) {
+	checkLeaks(t)
+	client, server, _ := inMemory(t, both(Config{Limits: Limits{Arena: 256 << 10}}))
+	func() {
+		c, f := client.Open(t.Context(), Outgoing{Method: mMirror}, nil, false)
+		if f != nil {
+			t.Fatal(f)
+		}
+		for range 4 { // for two there is room in the arena, and credit for the last is asked for
+			if err := c.Send(t.Context(), picture(100_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.CloseSend(t.Context())
+		for ended := false; !ended; runtime.Gosched() {
+			client.mu.Lock()
+			ended = c.finished
+			client.mu.Unlock()
+		}
+	}()
+	lentSome(t, server)
+	for !allFree(server) { // until the collector has found it
+		runtime.GC()
+		if err := client.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNewBlob: what a program has filled in place is sent from there, once, and comes back whatever becomes of it.
 func TestNewBlob(t *testing.T) {
 	checkLeaks(t)

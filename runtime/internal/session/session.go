@@ -342,7 +342,7 @@ func (s *Session) end(e *EndError) {
 	for _, w := range s.room {
 		w.notify()
 	}
-	s.room, s.due, s.starved = nil, nil, nil
+	s.room, s.due, s.starved = nil, nil, nil // else they would keep streams that the program lets go of
 	if s.blobs != nil {
 		s.blobs.end()
 	}
