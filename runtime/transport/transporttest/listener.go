@@ -101,10 +101,16 @@ func testGoneBeforeAccept(t *testing.T, tr Transport) {
 		if next, err = tr.Dial(t.Context(), l.Address()); err == nil {
 			_, err = next.Write([]byte("me"))
 		}
+		if err != nil {
+			l.Close() // nobody else comes
+		}
 		dialed <- err
 	}()
 	for served := false; !served; {
 		p, err := l.Accept(t.Context())
+		if errors.Is(err, net.ErrClosed) {
+			t.Fatal(<-dialed)
+		}
 		if err != nil {
 			continue // the peer that gave up
 		}
