@@ -122,7 +122,12 @@ func (r *resumable) leave() bool {
 	}
 	defer r.mu.Unlock()
 	r.leaving.Store(true)
-	return len(r.rest) == 0 && r.Conn.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil
+	return len(r.rest) == 0 && r.hurry() == nil
+}
+
+// hurry bounds how long the alert may take.
+func (r *resumable) hurry() error {
+	return r.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 }
 
 // SetWriteDeadline does nothing on the way out, where package tls would allow the alert 5 s.
@@ -130,5 +135,9 @@ func (r *resumable) SetWriteDeadline(t time.Time) error {
 	if r.leaving.Load() {
 		return nil
 	}
-	return r.Conn.SetWriteDeadline(t)
+	err := r.Conn.SetWriteDeadline(t)
+	if err == nil && r.leaving.Load() {
+		return r.hurry() // what was set may have come behind it
+	}
+	return err
 }
