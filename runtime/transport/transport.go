@@ -52,6 +52,11 @@ type MemoryWriter interface {
 	// Others says whether other goroutines have to do with what the next Reads wait for, which then let them run more often
 	// while they spin. It is for the goroutine that reads.
 	Others(some bool)
+	// Watch has what the Conn was made with called when something comes, or nothing will come any more, while nobody reads:
+	// by another goroutine, perhaps more than once, and perhaps for nothing. The next Read ends that. Where there is something
+	// to read already Watch returns true, and nothing is called. It is for the goroutine that reads, and where nobody does it
+	// may be asked again.
+	Watch() (ready bool)
 }
 
 // Peer is who is at the other end of a Conn, as the operating system tells it.

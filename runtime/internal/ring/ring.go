@@ -251,6 +251,9 @@ func (r *Reader) Bell() bool {
 	return true
 }
 
+// Ready says whether there is something to read.
+func (r *Reader) Ready() bool { return r.tail.Load() != r.at }
+
 // Awaits is the word to wait at while the ring is empty: until it is another one than this, it is.
 func (r *Reader) Awaits() (word *uint32, empty uint32) {
 	return (*uint32)(unsafe.Pointer(r.tail)), r.at

@@ -83,7 +83,7 @@ func queue(t *testing.T, rng *rand.Rand, w *Writer, r *Reader) {
 			}
 			model = model[n:]
 		}
-		if word, empty := r.Awaits(); (*word != empty) != (len(model) > 0) {
+		if word, empty := r.Awaits(); (*word != empty) != (len(model) > 0) || r.Ready() != (len(model) > 0) {
 			t.Fatalf("to be waited for: %d is no longer %d, with %d bytes in the queue", *word, empty, len(model))
 		}
 		if len(model) > 0 && *r.Next() != model[0] {

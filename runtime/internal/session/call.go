@@ -507,6 +507,9 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 	s.local[h.Stream.Slot()].call = nil
 	s.pending--
 	c.trailers = p.Trailers
+	if c.unary && s.serves() {
+		s.lone++
+	}
 	if c.abandoned {
 		c.drop()
 	}

@@ -278,7 +278,7 @@ func (s *Session) enterMemory() {
 	}
 	m.used = true
 	blobs := m.blobs && s.hello.Features&frame.FeatureBlobs != 0
-	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin, blobs)
+	s.conn = m.socket.Conn(m.mine, m.theirs, s.cfg.Memory.Spin, blobs, s.knock)
 	if blobs {
 		s.startBlobs()
 	}

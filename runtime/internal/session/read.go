@@ -24,8 +24,11 @@ import (
 // The session's goroutine also runs handlers, as long as they are quick (serve.go). Both are bets that something will
 // not take long. The tick settles bets that were lost: it comes every tickEvery while there is one, and where it finds
 // that nothing has moved since the last one, it brings the role back to a goroutine of the session. So whatever a
-// handler or a peer does, the session reads on after at most two ticks. A session that serves anything lends the role
-// only while a call waits in it and never leaves it vacant, so that the peer's calls are read at once.
+// handler or a peer does, the session reads on after at most two ticks.
+//
+// A session that serves anything must read the peer's calls at once. It lends the role only where the connection says when
+// something comes while nobody reads, and only for unary calls: what comes then is the answer, while between the messages of a
+// stream the peer would be made to ring again and again.
 type role uint8
 
 const (
@@ -199,27 +202,67 @@ func (s *Session) awaitWake() bool {
 	}
 }
 
+// The role is lent after loneReads in a row that found at most one call, and by a session that serves after loneAnswers
+// without a call of the peer's: the next one has to wake the session's goroutine, which takes as long as some tens of calls
+// gain.
+const (
+	loneReads   = 4
+	loneAnswers = 64
+)
+
+// serves says that the peer may call.
+func (s *Session) serves() bool { return len(s.cfg.Methods) > 0 }
+
 // lend leaves the role to the next caller, or to the one that waits in the only call, where for some reads in a row there
 // was at most one. Called with the mutex held.
 func (s *Session) lend() bool {
-	if len(s.cfg.Methods) > 0 || s.pending > 1 || s.leaving || len(s.pings) > 0 || s.ended != nil {
+	if s.pending > 1 || s.leaving || len(s.pings) > 0 || s.ended != nil || s.serves() && s.memory == nil {
 		s.lone = 0
 		return false
 	}
-	if s.lone++; s.lone < 4 {
+	enough := loneAnswers
+	if !s.serves() {
+		enough = loneReads
+		s.lone++
+	}
+	if s.lone < enough {
 		return false
 	}
+	var c *Call
 	if s.pending > 0 {
-		c := s.onlyCall()
-		if c.abandoned {
-			return false // nobody waits in it
+		c = s.onlyCall()
+		if c.abandoned || s.serves() && !c.unary {
+			return false // nobody waits in it, or not for one answer
 		}
+	}
+	if !s.vacate() {
+		return false
+	}
+	if c != nil {
 		c.recvWait.notify()
 		c.sendWait.notify()
+	}
+	return true
+}
+
+// vacate leaves the role vacant, unless there is something to read that may be for the session itself. Called with the mutex
+// held, by the holder of the role.
+func (s *Session) vacate() bool {
+	if s.serves() && s.memory.Watch() {
+		return false
 	}
 	s.role = vacant
 	s.moved()
 	return true
+}
+
+// knock is called when something has come while nobody reads, perhaps so late that it has been read since.
+func (s *Session) knock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.role == vacant && s.memory.Watch() {
+		s.giveBack()
+	}
 }
 
 // onlyCall returns the call of this side that is pending, where there is just one. Called with the mutex held.
@@ -257,17 +300,16 @@ func (s *Session) readFor(c condition) {
 		s.giveBack()
 		return
 	}
-	if s.pending > 1 || len(s.cfg.Methods) > 0 || s.leaving || s.ended != nil || len(s.pings) > 0 {
+	called := s.serves() && s.lone < loneAnswers // the peer has, meanwhile
+	if s.pending > 1 || called || s.leaving || s.ended != nil || len(s.pings) > 0 || !s.vacate() {
 		s.giveBack()
 		return
 	}
-	s.role = vacant
 	if s.pending == 1 {
 		c := s.onlyCall() // whose other goroutine may wait, too
 		c.recvWait.notify()
 		c.sendWait.notify()
 	}
-	s.moved()
 }
 
 // read reads what there is into the buffer, and waits until there is something. It returns nil when it should be

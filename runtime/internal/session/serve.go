@@ -157,6 +157,7 @@ func (s *Session) handleCall(h frame.Header, payload []byte, alone bool) error {
 	}
 	slot.in = in
 	s.running++
+	s.lone = 0 // it is not only this side that calls
 	in.peerEnd = h.Flags&frame.End != 0
 	return s.startHandler(in, message, h.Flags&frame.Msg != 0, alone)
 }

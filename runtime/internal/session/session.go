@@ -102,7 +102,7 @@ type Session struct {
 	seen    uint64    // moves at the last tick
 	ticking bool
 	ticker  *time.Timer
-	lone    int           // reads in a row that found at most one call waiting
+	lone    int           // reads in a row that found at most one call waiting; where this side serves, answers (lend)
 	wake    chan struct{} // gives the role back to the session's own goroutine
 	buf     []byte
 	r, w    int

@@ -775,6 +775,10 @@ func (s *Session) doInstead(ctx context.Context, c condition) (done bool, err er
 		if err := ctx.Err(); err != nil {
 			return true, err
 		}
+		if call, ok := c.(*Call); s.serves() && !(ok && call.unary) {
+			s.giveBack()
+			return false, nil
+		}
 		s.readFor(c)
 		return true, nil
 	}

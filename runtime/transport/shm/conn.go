@@ -28,11 +28,13 @@ type conn struct {
 	unmap func()
 	raw   syscall.RawConn
 	mail  *mailbox // nil: no arenas are sent
+	knock func()   // says that something has come while nobody reads
 }
 
 type inward struct {
 	half
 	*ring.Reader
+	watched atomic.Bool // nobody reads: a doorbell is for who is to be told of that
 }
 
 type outward struct {
@@ -41,8 +43,8 @@ type outward struct {
 }
 
 // newConn makes a Conn of a socket, which it owns, and the two rings.
-func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration, mail *mailbox) *conn {
-	c := &conn{sock: sock, unmap: unmap, raw: raw, mail: mail, in: inward{Reader: r}, out: outward{Writer: w}}
+func newConn(sock transport.Conn, raw syscall.RawConn, w *ring.Writer, r *ring.Reader, unmap func(), spin time.Duration, mail *mailbox, knock func()) *conn {
+	c := &conn{sock: sock, unmap: unmap, raw: raw, mail: mail, knock: knock, in: inward{Reader: r}, out: outward{Writer: w}}
 	c.in.half.init(raw, "read", sock, spin, func(looks uint32) bool {
 		word, empty := r.Awaits()
 		return poll(word, empty, looks, pauses(), r.Next())
@@ -91,6 +93,9 @@ func (c *conn) listen() {
 			}
 		}
 		if n > 0 {
+			if c.in.watched.Load() {
+				c.knock()
+			}
 			c.in.bell()
 			c.out.bell()
 		}
@@ -110,6 +115,31 @@ func (c *conn) gone(err error) {
 	c.in.cause, c.out.cause = read, write
 	c.in.set(ended)
 	c.out.set(ended)
+	if c.in.watched.Load() {
+		c.knock()
+	}
+}
+
+// Watch is transport.MemoryWriter's.
+func (c *conn) Watch() (ready bool) {
+	h := &c.in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	again := h.watched.Swap(true) // the doorbell may come as soon as the peer can see that this side has parked
+	if h.state.Load()&(closed|ended) == 0 {
+		var err error
+		if again {
+			ready = h.Ready()
+		} else {
+			ready, err = h.Park()
+		}
+		if !ready && err == nil {
+			return false
+		}
+		h.Unpark()
+	}
+	h.watched.Store(false)
+	return true
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -121,6 +151,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		state := h.state.Load()
 		if state&(closed|late) != 0 {
 			return 0, h.failed(state)
+		}
+		if h.watched.Load() {
+			h.watched.Store(false)
+			h.Unpark()
 		}
 		n, err := h.take(p)
 		if n > 0 || err != nil || len(p) == 0 {

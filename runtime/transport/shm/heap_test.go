@@ -39,6 +39,11 @@ func (c counter) Read(p []byte) (int, error) {
 // heapPair makes both ends of a connection whose segments lie on the heap: there the race detector looks at them. It
 // counts doorbells.
 func heapPair(path string, size int, spin time.Duration, bells *atomic.Int64) (a, b transport.Conn, err error) {
+	return knocking(path, size, spin, bells, func() {})
+}
+
+// knocking is heapPair with what Watch has called.
+func knocking(path string, size int, spin time.Duration, bells *atomic.Int64, knock func()) (a, b transport.Conn, err error) {
 	l, err := socket.ListenUnix(context.Background(), path)
 	if err != nil {
 		return nil, nil, err
@@ -57,7 +62,7 @@ func heapPair(path string, size int, spin time.Duration, bells *atomic.Int64) (a
 		raw, rawErr := sock.(syscall.Conn).SyscallConn()
 		err = errors.Join(err, rawErr)
 		w, r := ring.New(mine, theirs)
-		return newConn(counter{sock, bells}, raw, w, r, func() {}, spin, nil)
+		return newConn(counter{sock, bells}, raw, w, r, func() {}, spin, nil, knock)
 	}
 	return end(near, mine, theirs), end(far, theirs, mine), err
 }

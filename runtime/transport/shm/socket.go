@@ -171,8 +171,9 @@ func (s *Socket) Discard() {
 
 // Conn returns a connection through mine, which this side made, and theirs, which it attached. It owns both, and the
 // socket, whose deadlines must have been taken back. Spin is how long a wait may spin: 0 is as long as a wake-up was
-// measured to take, less than 0 not at all. Arenas says that the peer may send one, once, and get one.
-func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration, arenas bool) transport.Conn {
+// measured to take, less than 0 not at all. Arenas says that the peer may send one, once, and get one. Knock is what Watch has
+// called.
+func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration, arenas bool, knock func()) transport.Conn {
 	w, r := ring.New(mine.mem, theirs.mem)
 	var mail *mailbox
 	if arenas {
@@ -181,5 +182,5 @@ func (s *Socket) Conn(mine, theirs *Segment, spin time.Duration, arenas bool) tr
 	return newConn(s.conn, s.raw, w, r, func() {
 		mine.Release()
 		theirs.Release()
-	}, limitOf(spin), mail)
+	}, limitOf(spin), mail, knock)
 }

@@ -58,7 +58,7 @@ func move(c transport.Conn, side uint32, spin time.Duration) (transport.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	return s.Conn(mine, theirs, spin, true), nil
+	return s.Conn(mine, theirs, spin, true, func() {}), nil
 }
 
 // pair makes both ends of a connection.
