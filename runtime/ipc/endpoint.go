@@ -90,7 +90,7 @@ func (e *Endpoint) memory(address string, dialed bool) (session.Memory, error) {
 // user (in brackets), and so is less than zero, but for Arena. What is outside the range that PROTOCOL.md, section 3, gives is
 // brought into it. Of the first four, both sides keep to the smaller value; the others are each side's own.
 type Limits struct {
-	MaxMessage int           // bytes of a message: 4 MiB (1 MiB)
+	MaxMessage int           // bytes of a message: 4 MiB (1 MiB); at most 2040 MiB
 	MaxFrame   int           // bytes of a frame on the wire: 128 KiB (16 KiB)
 	Calls      int           // calls of each side that may run at a time: 256 (32)
 	Window     int           // bytes of a stream that may be on their way: 128 KiB (32 KiB)

@@ -14,7 +14,7 @@ import (
 // of peer.
 type Limits struct {
 	MaxFrame   int // bytes of payload in one frame, 4 KiB to 16 MiB
-	MaxMessage int // bytes of one message
+	MaxMessage int // bytes of one message, 4 KiB to mostMessage
 	Slots      int // calls of one side that run at a time, 1 to 32768
 	Window     int // bytes of stream messages that may be on their way on a new stream
 	// Raised bounds the sum by which a session's windows may grow beyond Window, in bytes.
@@ -55,6 +55,10 @@ var untrusted = Limits{
 // minFrame is the least that a side may take in one frame, and keeps to until the peer's HELLO has come.
 const minFrame = 4 << 10
 
+// mostMessage is the most that a message may have: the credit for all of it, headers included, is below 2^31, over which
+// the peer takes none.
+const mostMessage = 2040 << 20
+
 // withDefaults returns l with the zero fields filled in and the others brought into their ranges.
 func (l Limits) withDefaults(sameUser bool) Limits {
 	d := untrusted
@@ -68,7 +72,7 @@ func (l Limits) withDefaults(sameUser bool) Limits {
 		*p = min(max(*p, least), most)
 	}
 	fill(&l.MaxFrame, d.MaxFrame, minFrame, 16<<20-1)
-	fill(&l.MaxMessage, d.MaxMessage, minFrame, 1<<31-1)
+	fill(&l.MaxMessage, d.MaxMessage, minFrame, mostMessage)
 	fill(&l.Slots, d.Slots, 1, 1<<15)
 	fill(&l.Window, d.Window, 4*minFrame, 1<<30)
 	fill(&l.Raised, d.Raised, 0, math.MaxInt)

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -815,6 +816,25 @@ func TestLargeMessagesTakeTurns(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCreditOfTheLargestMessage: the credit for a message of the largest size is one that a peer takes.
+func TestCreditOfTheLargestMessage(t *testing.T) {
+	hello := goodHello
+	hello.MaxMessage = 1<<32 - 1
+	s, p := scriptWith(t, Config{Limits: Limits{MaxMessage: 1<<31 - 1, Window: 1 << 30}}, hello)
+	c, f := s.Open(t.Context(), Outgoing{Method: mEchoes}, nil, false)
+	if f != nil {
+		t.Fatal(f)
+	}
+	defer c.Cancel()
+	id := p.expect(frame.Call).Stream
+	piece := append(binary.LittleEndian.AppendUint32(nil, uint32(s.agreed.maxMessage)), make([]byte, pieceLeast)...)
+	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg | frame.More, Stream: id}, piece...)
+	left := int64(hello.Window) - frame.HeaderSize - int64(len(piece))
+	if credit := left + int64(p.expect(frame.Credit).Arg); credit > 1<<31-1 {
+		t.Errorf("got a credit of %d, want at most %d", credit, 1<<31-1)
+	}
 }
 
 // TestTextIsCutBetweenCharacters: what is cut is not more than what does not fit.

@@ -235,7 +235,7 @@ func (st *stream) grow(n, come, rest int) {
 }
 
 // fits says whether there is room for a message in the session's budget.
-func (st *stream) fits(total int) bool { return st.s.reserved+total <= st.s.limits.Assembly }
+func (st *stream) fits(total int) bool { return total <= st.s.limits.Assembly-st.s.reserved }
 
 // unzeroed returns memory for n bytes that are all to be written before they are read. What make does besides, to zero
 // them, takes longer than reading a large message from another process.
