@@ -17,7 +17,7 @@ func Release(p []byte) { session.Release(p) }
 // They are for one message, and must not be touched any more when that has been given to a call or a stream of c, whether
 // it succeeds or not: the peer has them now. In the fields of other messages, other connections and in maps they are
 // copied like other bytes, and stay the program's. What is not sent by c is to be given back by Release, also after the
-// end of the session.
+// end of the session. NewBlob(n)[:0] in a field does not send them, so they are to be released then, too.
 func (c *Conn) NewBlob(n int) []byte { return c.s.NewBlob(n) }
 
 // ReleaseAll releases all blobs of a message, and of the messages inside it. It takes as long as encoding the message
