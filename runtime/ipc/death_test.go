@@ -385,6 +385,49 @@ func TestVisitor(t *testing.T) {
 	os.Exit(1)
 }
 
+// A guest is a client in a child that is to be killed.
+type guest struct {
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when it has ended
+}
+
+// startGuest starts a guest of address that makes the calls of a name. It ends with the test at the latest.
+func startGuest(t *testing.T, name, address string) *guest {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &guest{exec.Command(exe, "-test.run=^TestVisitor$"), make(chan struct{})}
+	g.cmd.Env = append(os.Environ(), visitorVar+"="+name+"@"+address)
+	g.cmd.Stderr = os.Stderr
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		g.cmd.Wait()
+		close(g.gone)
+	}()
+	t.Cleanup(g.kill)
+	return g
+}
+
+func (g *guest) kill() {
+	g.cmd.Process.Kill()
+	<-g.gone
+}
+
+// await returns what comes from c, for which the guest has to live.
+func await[T any](t *testing.T, g *guest, c <-chan T) (came T) {
+	t.Helper()
+	select {
+	case came = <-c:
+	case <-g.gone:
+		t.Fatal("the guest has ended before it was killed")
+	}
+	return came
+}
+
 // host serves visitors, and tells when a handler is at work and with what error it ends.
 type host struct {
 	begun chan struct{}
@@ -440,10 +483,6 @@ var visitorSchemes = []string{"unix", "tcp", "fifo"}
 // TestVisitorDies kills a client in the middle of a call: the handler's context and streams end, and the server serves
 // on.
 func TestVisitorDies(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, scheme := range visitorSchemes {
 		for name := range visitorCalls {
 			t.Run(scheme+"/"+name, func(t *testing.T) {
@@ -461,15 +500,9 @@ func TestVisitorDies(t *testing.T) {
 				served := make(chan error, 1)
 				go func() { served <- l.Serve(ctx) }()
 
-				cmd := exec.Command(exe, "-test.run=^TestVisitor$")
-				cmd.Env = append(os.Environ(), visitorVar+"="+name+"@"+l.Address())
-				cmd.Stderr = os.Stderr
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				<-h.begun
-				cmd.Process.Kill()
-				cmd.Wait()
+				g := startGuest(t, name, l.Address())
+				await(t, g, h.begun)
+				g.kill()
 				if err := <-h.ended; !errors.Is(err, context.Canceled) {
 					t.Errorf("the handler got %v, want %v", err, context.Canceled)
 				}

@@ -11,12 +11,10 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/ipc"
@@ -242,10 +240,6 @@ func compareJournal(t *testing.T, path string, y *tally) {
 // TestKillClient kills a client at any moment, in the middle of calls of all kinds: nothing of it is left in the server,
 // which serves the next one.
 func TestKillClient(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, scheme := range visitorSchemes {
 		t.Run(scheme, func(t *testing.T) {
 			transporttest.CheckLeaks(t)
@@ -274,16 +268,10 @@ func TestKillClient(t *testing.T) {
 			go func() { served <- l.Serve(ctx) }()
 			for range *kills {
 				left.Store(1 + rand.Int64N(300))
-				cmd := exec.Command(exe, "-test.run=^TestVisitor$")
-				cmd.Env = append(os.Environ(), visitorVar+"=everything@"+l.Address())
-				cmd.Stderr = os.Stderr
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				c := <-conns
-				<-reached
-				cmd.Process.Signal(syscall.SIGKILL)
-				cmd.Wait()
+				g := startGuest(t, "everything", l.Address())
+				c := await(t, g, conns)
+				await(t, g, reached)
+				g.kill()
 				<-c.Done()
 				wantReason(t, c.Err(), ipc.PeerGone)
 			}
