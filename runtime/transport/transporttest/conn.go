@@ -193,8 +193,6 @@ func fill(t *testing.T, c transport.Conn, data []byte) (written int) {
 
 func testWriteDeadline(t *testing.T, tr Transport) {
 	a, b := tr.pair(t)
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	if err := transfer(a, b, pattern(10)); err != nil {
 		t.Fatal(err)
 	}
@@ -207,14 +205,17 @@ func testWriteDeadline(t *testing.T, tr Transport) {
 	written := fill(t, a, data)
 	a.SetWriteDeadline(time.Time{})
 	rest := data[written%len(data):]
-	wg.Go(func() {
-		if _, err := a.Write(rest); err != nil {
-			t.Errorf("afterwards: %v", err)
-		}
-	})
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := a.Write(rest)
+		wrote <- err
+	}()
 	got := make([]byte, written+len(rest))
 	if n, err := io.ReadFull(b, got); err != nil {
-		t.Fatalf("read %d of %d bytes: %v", n, len(got), err)
+		t.Fatalf("read %d of %d bytes: %v", n, len(got), err) // the writer ends with its Conn
+	}
+	if err := <-wrote; err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 	if !bytes.Equal(got, bytes.Repeat(data, len(got)/len(data))) {
 		t.Error("other bytes arrived than were sent")
