@@ -61,7 +61,8 @@ type MemoryWriter interface {
 
 // Peer is who is at the other end of a Conn, as the operating system tells it.
 type Peer struct {
-	// Address is where the peer is, in the syntax of addresses: "unix:/run/echo.sock", "tcp:127.0.0.1:4242".
+	// Address is where the peer is, in the syntax of addresses: "unix:/run/echo.sock", "tcp:127.0.0.1:4242". Who dialed has
+	// it as it was dialed.
 	Address string
 	// Identified says that the kernel named the process and user; without it the three below mean nothing.
 	Identified bool

@@ -18,9 +18,9 @@ func newUnix(c *net.UnixConn, address string) transport.Conn {
 	return &conn{c, transport.Peer{Address: address}}
 }
 
-func newTCP(c *net.TCPConn) transport.Conn {
+func newTCP(c *net.TCPConn, address string) transport.Conn {
 	limitSilence(c)
-	return &conn{c, transport.Peer{Address: "tcp:" + c.RemoteAddr().String()}}
+	return &conn{c, transport.Peer{Address: address}}
 }
 
 func (c *conn) Peer() transport.Peer { return c.peer }

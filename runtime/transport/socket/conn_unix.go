@@ -38,9 +38,9 @@ type unixConn struct{ conn }
 // SyscallConn is syscall.Conn's.
 func (c *unixConn) SyscallConn() (syscall.RawConn, error) { return c.Raw, nil }
 
-func newTCP(c *net.TCPConn) transport.Conn {
+func newTCP(c *net.TCPConn, address string) transport.Conn {
 	limitSilence(c)
-	peer := transport.Peer{Address: "tcp:" + c.RemoteAddr().String()}
+	peer := transport.Peer{Address: address}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return &plain{c, peer}

@@ -22,7 +22,7 @@ func TestSilentTLSServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	c := newTLS(raw.(*net.TCPConn), tls.Client, &tls.Config{ServerName: "x"})
+	c := newTLS(raw.(*net.TCPConn), "tls:x", tls.Client, &tls.Config{ServerName: "x"})
 	err = c.shake(t.Context(), time.Millisecond)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "no answer within 1ms: is it a TLS server?") {
 		t.Errorf("got %v", err)

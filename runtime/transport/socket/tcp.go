@@ -35,13 +35,13 @@ func DialTCP(ctx context.Context, hostport string, config *tls.Config) (transpor
 		return nil, fmt.Errorf("dial %s%s: %w", scheme, hostport, err)
 	}
 	if config == nil {
-		return newTCP(raw.(*net.TCPConn)), nil
+		return newTCP(raw.(*net.TCPConn), scheme+hostport), nil
 	}
 	config = modern(config)
 	if config.ServerName == "" && !config.InsecureSkipVerify {
 		config.ServerName, _, _ = net.SplitHostPort(hostport)
 	}
-	c := newTLS(raw.(*net.TCPConn), tls.Client, config)
+	c := newTLS(raw.(*net.TCPConn), scheme+hostport, tls.Client, config)
 	if err := c.shake(ctx, shakeLimit); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("dial tls:%s: handshake: %w", hostport, err)
@@ -53,7 +53,9 @@ func DialTCP(ctx context.Context, hostport string, config *tls.Config) (transpor
 // tells. The handshake of TLS happens with the first Read or Write of the Conn, so that a slow peer keeps no other
 // one waiting; a deadline that passes meanwhile ends the connection.
 func ListenTCP(ctx context.Context, hostport string, config *tls.Config) (transport.Listener, error) {
-	scheme, wrap := "tcp:", func(c net.Conn) transport.Conn { return newTCP(c.(*net.TCPConn)) }
+	scheme, wrap := "tcp:", func(c net.Conn) transport.Conn {
+		return newTCP(c.(*net.TCPConn), "tcp:"+c.RemoteAddr().String())
+	}
 	if config != nil {
 		if len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
 			return nil, fmt.Errorf("listen tls:%s: the TLS configuration has no certificate", hostport)
@@ -61,7 +63,9 @@ func ListenTCP(ctx context.Context, hostport string, config *tls.Config) (transp
 		config = modern(config)
 		// No tickets to resume by: a client that closes before it has read them would reset the connection.
 		config.SessionTicketsDisabled = true
-		scheme, wrap = "tls:", func(c net.Conn) transport.Conn { return newTLS(c.(*net.TCPConn), tls.Server, config) }
+		scheme, wrap = "tls:", func(c net.Conn) transport.Conn {
+			return newTLS(c.(*net.TCPConn), "tls:"+c.RemoteAddr().String(), tls.Server, config)
+		}
 	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	l, err := lc.Listen(ctx, "tcp", hostport)

@@ -26,16 +26,17 @@ func modern(config *tls.Config) *tls.Config {
 // tlsConn cannot tell who the peer is: what its certificate says is for the user to judge, in the tls.Config.
 type tlsConn struct {
 	*tls.Conn
-	below *resumable
+	address string // of the peer
+	below   *resumable
 	// sealed is how many bytes of the next Write are on their way already: the Write before it ran into its deadline
 	// after package tls had encrypted them.
 	sealed int
 }
 
-func newTLS(c *net.TCPConn, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) *tlsConn {
+func newTLS(c *net.TCPConn, address string, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) *tlsConn {
 	limitSilence(c)
 	below := &resumable{Conn: c}
-	return &tlsConn{Conn: role(below, config), below: below}
+	return &tlsConn{Conn: role(below, config), address: address, below: below}
 }
 
 // shake does the handshake within ctx and limit.
@@ -50,7 +51,7 @@ func (c *tlsConn) shake(ctx context.Context, limit time.Duration) error {
 }
 
 func (c *tlsConn) Peer() transport.Peer {
-	return transport.Peer{Address: "tls:" + c.RemoteAddr().String()}
+	return transport.Peer{Address: c.address}
 }
 
 // record is the most that TLS encrypts at a time.

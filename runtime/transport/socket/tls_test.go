@@ -174,6 +174,38 @@ func TestDialGivesUp(t *testing.T) {
 	}
 }
 
+// TestDialedName: who dials a host by its name has the peer's address by that name.
+func TestDialedName(t *testing.T) {
+	server, client, err := transporttest.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.ServerName = "127.0.0.1" // which its certificate is for
+	for _, c := range []struct {
+		name           string
+		server, client *tls.Config
+	}{{"tcp", nil, nil}, {"tls", server, client}} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := socket.ListenTCP(t.Context(), "127.0.0.1:0", c.server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			named := strings.Replace(l.Address(), "127.0.0.1", "localhost", 1)
+			gotServer, gotClient := talk(t, l, func() (transport.Conn, error) {
+				conn, err := socket.DialTCP(t.Context(), named[len("tcp:"):], c.client)
+				if err == nil && conn.Peer().Address != named {
+					t.Errorf("the peer's address is %q, want %q", conn.Peer().Address, named)
+				}
+				return conn, err
+			})
+			if gotServer != nil || gotClient != nil {
+				t.Errorf("server: %v, client: %v", gotServer, gotClient)
+			}
+		})
+	}
+}
+
 // TestDialTCPErrors: what is wrong with an address is said before what the system says.
 func TestDialTCPErrors(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
