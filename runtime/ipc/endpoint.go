@@ -189,7 +189,8 @@ func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint
 // Serve listens on address and serves until ctx ends; then it takes no new calls, lets the running ones finish within
 // the grace of Limits, after which their contexts end, and returns nil when all have returned, and so has Connected. It does
 // not wait for longer than a second for those that go on regardless: it logs which they are. On an address of one peer (stdio,
-// fd, exec) it also returns when that peer is gone, and the handlers have had the same grace.
+// fd, exec) it also returns when that peer is gone, and the handlers have had the same grace, or with the error by which the
+// session did not begin.
 func (e *Endpoint) Serve(ctx context.Context, address string) error {
 	l, err := e.Listen(ctx, address)
 	if err != nil {
@@ -215,7 +216,7 @@ func (e *Endpoint) Listen(ctx context.Context, addr string) (*Listener, error) {
 	if grace <= 0 {
 		grace = 5 * time.Second
 	}
-	return &Listener{l: l, b: b, connected: e.Connected, most: e.Limits.Sessions, mostOfUser: e.Limits.SessionsOfUser, grace: grace,
+	return &Listener{l: l, b: b, one: address.OfOne(addr), connected: e.Connected, most: e.Limits.Sessions, mostOfUser: e.Limits.SessionsOfUser, grace: grace,
 		users: map[int]int{}, shaking: make(chan struct{}, mostShaking)}, nil
 }
 
@@ -230,6 +231,7 @@ const (
 type Listener struct {
 	l          transport.Listener
 	b          *built
+	one        bool // there is one peer, whose failure Serve returns
 	connected  func(*Conn)
 	most       int
 	mostOfUser int
@@ -239,7 +241,7 @@ type Listener struct {
 	mu       sync.Mutex
 	sessions int
 	users    map[int]int // sessions of each user that the kernel named
-	lastErr  error       // of a session that did not come to be
+	failed   error       // why the session with the one peer did not begin
 	wg       sync.WaitGroup
 }
 
@@ -261,7 +263,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case errors.Is(err, io.EOF):
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.lastErr // the one peer there was
+		return l.failed
 	}
 	return err
 }
@@ -308,14 +310,17 @@ func (l *Listener) serve(ctx context.Context, raw transport.Conn) {
 	<-l.shaking
 	if err != nil {
 		leave()
+		if l.one {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.failed = err
+			return
+		}
 		level := slog.LevelWarn
 		if ended := (*SessionError)(nil); ctx.Err() != nil || errors.As(err, &ended) && ended.Reason == PeerGone {
 			level = slog.LevelDebug // perhaps another server that looked whether this one lives
 		}
 		l.b.logger.Log(ctx, level, "ipc session did not begin", "peer", raw.Peer().Address, "error", err)
-		l.mu.Lock()
-		l.lastErr = err
-		l.mu.Unlock()
 		return
 	}
 	returned := make(chan struct{}) // all that runs for the session

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,25 @@ func TestSilentOnePeer(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestOnePeerFails: why there is no session with the one peer is returned, and not logged as well.
+func TestOnePeerFails(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fds[0])
+	if _, err := syscall.Write(fds[0], []byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	e := workerEndpoint()
+	e.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	wantReason(t, e.Serve(t.Context(), fmt.Sprintf("fd:%d", fds[1])), ipc.Foreign)
+	if got := log.String(); got != "" {
+		t.Errorf("it is logged, too:\n%s", got)
 	}
 }
 

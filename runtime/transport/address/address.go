@@ -129,6 +129,12 @@ func Listen(ctx context.Context, address string, o Options) (transport.Listener,
 	return &single{address: address, conn: c}, nil
 }
 
+// OfOne says whether a listener at address, which Listen has taken, has one peer only.
+func OfOne(address string) bool {
+	name, _, _ := strings.Cut(address, ":")
+	return slices.ContainsFunc(schemes, func(s scheme) bool { return s.name == name && s.listen == nil })
+}
+
 // split finds the scheme of address and checks what follows it.
 func split(address string, o Options) (s *scheme, rest string, err error) {
 	name, rest, found := strings.Cut(address, ":")
