@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -191,6 +192,11 @@ func isPort(s string) bool {
 func path(rest string, _ Options) error {
 	if rest == "" {
 		return errors.New("the path is missing")
+	}
+	if home, _, below := strings.Cut(rest, "/"); below && strings.HasPrefix(home, "~") {
+		if _, err := os.Lstat(home); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is not expanded, and there is no directory of this name: write out which one is meant", home)
+		}
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ func TestBadAddresses(t *testing.T) {
 		{"tcp://localhost:1", address.Options{}, ` is not a URL: write "tcp:localhost:1"`},
 		{"unix:", address.Options{}, ": want unix:PATH: the path is missing"},
 		{"fifo:", address.Options{}, ": want fifo:PATH: the path is missing"},
+		{"unix:~/echo.sock", address.Options{}, ": want unix:PATH: ~ is not expanded, and there is no directory of this name: write out which one is meant"},
+		{"fifo:~ada/echo", address.Options{}, ": want fifo:PATH: ~ada is not expanded"},
 		{"tcp:", address.Options{}, ": want tcp:HOST:PORT: missing port in address"},
 		{"tcp:localhost", address.Options{}, ": want tcp:HOST:PORT: address localhost: missing port in address"},
 		{"tcp:localhost:", address.Options{}, ": want tcp:HOST:PORT: the port is missing"},

@@ -192,6 +192,9 @@ func ListenFIFO(ctx context.Context, path string) (transport.Listener, error) {
 	_, _, lockName := names(path)
 	for {
 		lock, err := lockFile(ctx, lockName, os.O_CREATE)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("make the directory first: %w", err)
+		}
 		if err != nil {
 			return fail(err)
 		}

@@ -90,10 +90,10 @@ func listen(ctx context.Context, scheme, path string) (transport.Listener, error
 	// The socket is born in a directory that nobody else can enter, and moved to its place when it is ready.
 	private, err := os.MkdirTemp(filepath.Dir(path), ".")
 	if errors.Is(err, fs.ErrNotExist) {
-		return fail(fmt.Errorf("make the directory first: %w", err))
+		return fail(fmt.Errorf("make the directory first: %w", inDir(path, err)))
 	}
 	if err != nil {
-		return fail(err)
+		return fail(inDir(path, err))
 	}
 	defer os.Remove(private)
 	born := filepath.Join(private, "s")
@@ -103,7 +103,7 @@ func listen(ctx context.Context, scheme, path string) (transport.Listener, error
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", born)
 	if err != nil {
-		return fail(err)
+		return fail(inDir(path, err))
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	mine, err := settle(ctx, born, path)
@@ -120,6 +120,19 @@ func listen(ctx context.Context, scheme, path string) (transport.Listener, error
 		wrap:   func(c net.Conn) transport.Conn { return newUnix(c.(*net.UnixConn), address) },
 		remove: func() { removeSame(place, mine) },
 	}, nil
+}
+
+// inDir says of the directory that a socket is to be made in what err says of the place where it is born.
+func inDir(path string, err error) error {
+	var file *fs.PathError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &file):
+		err = file.Err
+	case errors.As(err, &op):
+		err = op.Err
+	}
+	return fmt.Errorf("the directory %s: %w", filepath.Dir(path), err)
 }
 
 // settle makes the socket at born its owner's alone and moves it to path, if that is free.

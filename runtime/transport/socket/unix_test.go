@@ -158,7 +158,7 @@ func TestBadPaths(t *testing.T) {
 		{long, "use a shorter directory", "use a shorter directory"},
 		{"@name", "an abstract socket is open to every user", "an abstract socket is open to every user"},
 		{filepath.Join(dir, "none", "s"), "make the directory first", "no such socket: is the server running?"},
-		{filepath.Join(file, "s"), "not a directory", "not a directory"},
+		{filepath.Join(file, "s"), "the directory " + file + ": not a directory", "not a directory"},
 		{filepath.Join(dir, "none"), "", "no such socket: is the server running?"},
 		{file, "there is a file that is not a socket", "there is a file that is not a socket"},
 	} {
