@@ -251,7 +251,8 @@ func (l *Listener) Address() string { return l.l.Address() }
 // Close stops listening. It is for a listener that does not get to Serve, which closes it itself.
 func (l *Listener) Close() error { return l.l.Close() }
 
-// Serve serves until ctx ends, as Endpoint.Serve says. It is called once.
+// Serve serves until ctx ends, as Endpoint.Serve says. It is called once. Where Close was called, it fails with an error that is
+// net.ErrClosed.
 func (l *Listener) Serve(ctx context.Context) error {
 	defer l.l.Close()
 	err := l.accept(ctx)
@@ -264,6 +265,8 @@ func (l *Listener) Serve(ctx context.Context) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.failed
+	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
+		return fmt.Errorf("serve %s: the listener was closed: %w", l.Address(), net.ErrClosed)
 	}
 	return err
 }

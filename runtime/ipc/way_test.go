@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +85,22 @@ func TestOnePeerFails(t *testing.T) {
 	wantReason(t, e.Serve(t.Context(), fmt.Sprintf("fd:%d", fds[1])), ipc.Foreign)
 	if got := log.String(); got != "" {
 		t.Errorf("it is logged, too:\n%s", got)
+	}
+}
+
+// TestServeAfterClose: that the listener was closed is said of each kind of them.
+func TestServeAfterClose(t *testing.T) {
+	dir := t.TempDir()
+	for _, address := range []string{"unix:" + filepath.Join(dir, "s"), "tcp:127.0.0.1:0", "fifo:" + filepath.Join(dir, "f"), "exec:cat"} {
+		l, err := workerEndpoint().Listen(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		want := "serve " + l.Address() + ": the listener was closed: "
+		if err := l.Serve(t.Context()); !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 
