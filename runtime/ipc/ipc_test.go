@@ -334,7 +334,7 @@ func (bloated) Repeat(_ context.Context, _ *echov1.SayRequest, send func(*echov1
 func TestTooLargeForTheStream(t *testing.T) {
 	client := echov1.NewEchoClient(ipc.Local(echov1.NewEchoService(bloated{})))
 	for _, err := range client.Repeat(t.Context(), &echov1.SayRequest{}) {
-		if ipc.CodeOf(err) != ipc.ResourceExhausted || !strings.Contains(err.Error(), "message of 5242885 bytes, over the limit") {
+		if ipc.CodeOf(err) != ipc.ResourceExhausted || !strings.Contains(err.Error(), "message of 5242885 bytes, over the limit of 4194304 that both sides take: see Limits.MaxMessage") {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -627,7 +627,7 @@ func (c *scratch) keep(b []byte) {
 func checkSize(n, maxMessage int) error {
 	if n > maxMessage {
 		return &Failure{Code: CodeResourceExhausted,
-			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take", n, maxMessage)}
+			Text: fmt.Sprintf("message of %d bytes, over the limit of %d that both sides take: see Limits.MaxMessage", n, maxMessage)}
 	}
 	return nil
 }
