@@ -117,10 +117,13 @@ func jobOf(c *cli.Context, stderr io.Writer) (*job, error) {
 	if len(names) == 0 {
 		names = []string{"go"}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		l, err := language.Find(name)
 		if err != nil {
 			return nil, usageError{err}
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, usagef("--lang %s is given twice: leave one of them out", name)
 		}
 		packages, err := j.parsePackages(name, c.StringSlice(name+"-package"))
 		if err != nil {

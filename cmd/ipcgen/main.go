@@ -63,7 +63,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	onUsage := func(c *cli.Context, err error, _ bool) error {
 		hint := "see ipcgen help " + c.Command.Name
-		if strings.HasPrefix(err.Error(), "flag provided but not defined") {
+		if bad, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: "); ok {
+			if dir, ok := strings.CutPrefix(bad, "-I"); ok && c.Command.Name == "generate" {
+				return usagef("%s: write it with a space: -I %s", bad, dir) // protoc takes it without
+			}
 			var names []string
 			for _, f := range c.Command.VisibleFlags() {
 				names = append(names, "--"+f.Names()[0])
@@ -78,7 +81,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		UsageText:            "ipcgen COMMAND [OPTIONS] [FILE...]",
 		HideVersion:          true,
 		EnableBashCompletion: true,
-		Suggest:              true,
+		Flags:                []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}},
 		Writer:               stdout,
 		ErrWriter:            stderr,
 		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
@@ -91,15 +94,17 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 	}
 	app.Action = func(c *cli.Context) error {
+		if c.Bool("version") {
+			return printVersion(c)
+		}
 		if !c.Args().Present() {
 			return cli.ShowAppHelp(c)
 		}
-		name := c.Args().First()
-		hint := ""
-		if near := cli.SuggestCommand(app.Commands, name); near != "" {
-			hint = "; " + near
+		var names []string
+		for _, command := range app.VisibleCommands() {
+			names = append(names, command.Name)
 		}
-		return usagef("there is no command %q%s", name, hint)
+		return usagef("there is no command %q; there is: %s", c.Args().First(), strings.Join(names, ", "))
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = onUsage
@@ -109,6 +114,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 
 // printVersion prints the version of the module, of Go, and of the platform.
 func printVersion(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("version takes no argument, but %s is given", c.Args().First())
+	}
 	version := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version
