@@ -92,8 +92,34 @@ func (r *run) diagnose(err reporter.ErrorWithPos) (*unit, *diag.Diagnostic) {
 	u := r.units[at.Filename]
 	if u != nil {
 		d.Pos = u.pos(at)
+		if u.listsOption(d) {
+			d.Help = "repeat the option, once for each value"
+		}
+	}
+	if m := clash.FindStringSubmatch(d.Text); m != nil {
+		d.Help = clashHelp[m[1]]
 	}
 	return u, d
+}
+
+// clash is of names that are the same in JSON, of which one is what clashHelp has by way of mending.
+var clash = regexp.MustCompile(`: (default JSON name|custom JSON name|camel-case name) .*conflicts with `)
+
+var clashHelp = map[string]string{
+	"default JSON name": "rename one of the fields; another json_name does not mend it",
+	"custom JSON name":  "give one of the fields another json_name",
+	"camel-case name":   "rename one of the values",
+}
+
+var optionBefore = regexp.MustCompile(`\boption\s[^;={}\[\]]*=\s*$`)
+
+// listsOption says whether d is of a list that stands where the value of an option belongs.
+func (u *unit) listsOption(d *diag.Diagnostic) bool {
+	if !strings.HasPrefix(d.Text, "syntax error: did not expect '['") || d.Pos.Line == 0 || d.Pos.Line > len(u.lines) {
+		return false
+	}
+	line := u.text[u.lines[d.Pos.Line-1]:]
+	return optionBefore.Match(line[:min(d.Pos.Column-1, len(line))])
 }
 
 // rewordings are for what the compiler says in words that only its authors know.
@@ -113,7 +139,7 @@ func (r *run) settle() {
 	}
 	for _, f := range r.doubtful {
 		if f.unit == nil || !r.incomplete(f.unit, map[*unit]bool{}) {
-			f.Help = cmp.Or(f.Help, r.helpUnknown(f), helpOption(f.Text))
+			f.Help = cmp.Or(f.Help, r.helpUnknown(f), r.helpMethod(f), helpOption(f.Text))
 			r.problems = append(r.problems, f.Diagnostic)
 		}
 	}
@@ -191,6 +217,26 @@ func (r *run) helpUnknown(f *finding) string {
 		}
 	}
 	return didYouMean(name, all, "%s")
+}
+
+var methodNoMessage = regexp.MustCompile(`invalid (?:request|response) type: ([\w.]+) is a method, not a message$`)
+
+// helpMethod says how to write a message that has the name of a method of the service, which is nearer.
+func (r *run) helpMethod(f *finding) string {
+	m := methodNoMessage.FindStringSubmatch(f.Text)
+	if m == nil {
+		return ""
+	}
+	scope := protoreflect.FullName(m[1])
+	for name := scope.Name(); scope != ""; {
+		scope = scope.Parent()
+		for _, u := range r.units {
+			if full := scope.Append(name); slices.Contains(u.declared, string(full)) {
+				return fmt.Sprintf("write .%s where the message is meant", full)
+			}
+		}
+	}
+	return ""
 }
 
 // declared returns the full names of the types that a file declares.
