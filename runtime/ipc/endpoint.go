@@ -188,9 +188,13 @@ func (b *built) start(ctx, parent context.Context, raw transport.Conn, side uint
 
 // Serve listens on address and serves until ctx ends; then it takes no new calls, lets the running ones finish within
 // the grace of Limits, after which their contexts end, and returns nil when all have returned, and so has Connected. It does
-// not wait for longer than a second for those that go on regardless: it logs which they are. On an address of one peer (stdio,
-// fd, exec) it also returns when that peer is gone, and the handlers have had the same grace, or with the error by which the
-// session did not begin.
+// not wait for longer than a second for those that go on regardless: it logs which they are.
+//
+// The context of a handler says nothing of a shutdown before the grace is over. A handler of a long stream that is idle holds
+// Serve for so long, unless it learns otherwise that it is to return: from ctx itself, for one.
+//
+// On an address of one peer (stdio, fd, exec) it also returns when that peer is gone, and the handlers have had the same grace,
+// or with the error by which the session did not begin.
 func (e *Endpoint) Serve(ctx context.Context, address string) error {
 	l, err := e.Listen(ctx, address)
 	if err != nil {
