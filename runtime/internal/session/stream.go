@@ -72,15 +72,14 @@ type arrivals struct {
 	batch   []item
 	next    int // in batch
 	taken   int
-	share   int    // so much taken is worth settling
-	granted int64  // when credit was last given, of nanos; 0: never
-	used    []byte // the arena of the batch, to be used again
+	share   int   // so much taken is worth settling
+	granted int64 // when credit was last given, of nanos; 0: never
 }
 
-// An item is a message that has come whole.
+// An item is a message that has come whole. Nothing else comes to where its data is, so that its strings and bytes stay there
+// when it is decoded.
 type item struct {
 	data  []byte
-	alone bool   // nothing else is or comes into the buffer that data is in
 	cost  int    // of the window
 	room  int    // of the session's reservations
 	apart *apart // its blobs, which the queue of the stream has; nil: they are in data
@@ -100,8 +99,9 @@ const (
 	pieceTurns = 16 << 10 // several streams take turns
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
 	raiseMost  = 4 << 20  // the largest window that a stream is raised to
-	arenaSize  = 16 << 10
-	arenaMost  = 1 << 10 // larger messages have memory of their own, and their strings stay there when they are decoded
+	arenaSize  = 2 << 10  // who keeps a string of a small message keeps so much
+	arenaFirst = 512      // most streams are short
+	arenaMost  = 1 << 10  // larger messages have memory of their own
 	// busy is in what time a stream uses up half of its window that is to have a larger one: a stream of 640 KiB/s and more,
 	// so that on a network, too, where the peer learns of credit a round trip later, the window is not what limits it.
 	busy = 100 * time.Millisecond
@@ -212,7 +212,7 @@ func (st *stream) arrive(payload []byte, more bool) error {
 		st.reserve()
 		return nil
 	}
-	st.items = append(st.items, item{data: st.part, alone: true, cost: st.partCost, room: st.partRoom})
+	st.items = append(st.items, item{data: st.part, cost: st.partCost, room: st.partRoom})
 	st.part = nil
 	return nil
 }
@@ -258,13 +258,13 @@ func (st *stream) push(payload []byte, cost int) {
 	st.held += cost
 	apart := st.enqueueApart()
 	if len(payload) >= arenaMost {
-		st.items = append(st.items, item{data: bytes.Clone(payload), alone: true, cost: cost, apart: apart})
+		st.items = append(st.items, item{data: bytes.Clone(payload), cost: cost, apart: apart})
 		return
 	}
 	if cap(st.arena)-len(st.arena) < len(payload) {
 		size := arenaSize
-		if st.arena == nil && len(st.items) == 0 {
-			size = 512 // most streams are short
+		if st.arena == nil {
+			size = arenaFirst
 		}
 		st.arena = make([]byte, 0, max(size, len(payload)))
 	}
@@ -434,10 +434,9 @@ func (st *stream) fetch(ctx context.Context) error {
 		}
 	}
 	st.batch, st.items, st.next = st.items, st.batch[:0], 0
-	for _, it := range st.batch {
-		st.room += it.room
+	for i := range st.batch {
+		st.room += st.batch[i].room
 	}
-	st.arena, st.used = st.used[:0], st.arena
 	st.share = st.window / 4
 	return nil
 }
@@ -466,9 +465,9 @@ func (st *stream) receive(ctx context.Context, m codec.Message, fresh func(size 
 // decodeItem decodes a message that has been taken. The mutex is not held.
 func (s *Session) decodeItem(it *item, m codec.Message) error {
 	if it.apart != nil {
-		return s.decodeApart(it.data, it.alone, it.apart, m)
+		return s.decodeApart(it.data, true, it.apart, m)
 	}
-	return s.decoding(it.alone).Unmarshal(it.data, m)
+	return s.decoding(true).Unmarshal(it.data, m)
 }
 
 // errSendClosed says that the other side takes no more.
