@@ -89,17 +89,26 @@ func (c *Conn) Call(ctx context.Context, m *Method, req Message) (Message, error
 	ctx, end, err := runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req})
 	if err != nil {
 		c.s.Drop(req)
-		return nil, end(err)
+		return m.failed(end(err))
 	}
 	res, err := c.call(ctx, m, req)
 	herr := end(err)
-	switch {
-	case herr == nil:
+	if err == nil && herr == nil {
 		return res, nil
-	case err == nil:
+	}
+	if err == nil {
 		c.e.discard(res) // its caller does not get it
 	}
-	return nil, herr
+	return m.failed(herr)
+}
+
+// failed is what the caller gets of a call of one response that has failed, of which the hooks have made err: an empty response
+// where that is none.
+func (m *Method) failed(err error) (Message, error) {
+	if err == nil && m.response != nil {
+		return m.response(), nil
+	}
+	return nil, err
 }
 
 func (c *Conn) call(ctx context.Context, m *Method, req Message) (res Message, err error) {
@@ -122,7 +131,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		var err error
 		if ctx, end, err = runHooks(ctx, c.e.hooks.call, &CallInfo{Method: m, Peer: c.Peer(), Request: req}); err != nil {
 			c.s.Drop(req)
-			return nil, end(err)
+			return nil, notBegun(end, err)
 		}
 	}
 	o := m.outgoing(ctx)
@@ -136,7 +145,7 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 	call, f := c.s.Open(st.ctx, o, req, req != nil)
 	if f != nil {
 		st.cancel()
-		return nil, end(m.fromFailure(f))
+		return nil, notBegun(end, m.fromFailure(f))
 	}
 	st.call = call
 	if ctx := st.ctx; ctx.Done() != nil { // which may end while the program neither sends nor receives
@@ -152,6 +161,14 @@ func (c *Conn) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		}
 	}
 	return st, nil
+}
+
+// notBegun is how a stream fails that there is none of, whatever the hooks make of err.
+func notBegun(end func(error) error, err error) error {
+	if herr := end(err); herr != nil {
+		return herr
+	}
+	return err
 }
 
 // A RawStream is a call whose messages are streamed, without their types. Generated clients put the types on. One goroutine
@@ -212,7 +229,9 @@ func (s *RawStream) finish(err *error) {
 			}
 			return
 		}
-		*err = s.end(*err)
+		if *err = s.end(*err); *err == nil {
+			*err = io.EOF // the hooks say that it ended well
+		}
 	})
 }
 
@@ -232,10 +251,10 @@ func (s *RawStream) fail(err error) error {
 func (s *RawStream) receiveOnly() (Message, error) {
 	m, err := s.call.ReceiveNew(s.ctx, s.next)
 	if err == io.EOF {
-		return nil, s.fail(&Error{Code: Internal, Method: s.m.path, Message: "the peer ended the call without a response"})
+		return s.without(s.fail(&Error{Code: Internal, Method: s.m.path, Message: "the peer ended the call without a response"}))
 	}
 	if err != nil {
-		return nil, s.ended(err)
+		return s.without(s.ended(err))
 	}
 	another, err := s.call.ReceiveNew(s.ctx, s.next)
 	if err == nil {
@@ -248,5 +267,13 @@ func (s *RawStream) receiveOnly() (Message, error) {
 		return m, nil
 	}
 	s.e.discard(m)
+	return nil, err
+}
+
+// without is what the caller gets of a call of one response that has ended with err and without one.
+func (s *RawStream) without(err error) (Message, error) {
+	if err == io.EOF {
+		return s.m.failed(nil)
+	}
 	return nil, err
 }

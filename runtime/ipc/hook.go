@@ -8,7 +8,8 @@ import "context"
 // It is called before the call, and returns the context that the call gets; an error refuses the call. The function it
 // returns is called once with the outcome, and returns the outcome that the next one sees; it may be nil. A stream ends
 // when its last message has been received, or when it was closed. What the first of Endpoint.CallHooks returns is what the
-// caller gets, which need not be an *Error; what that of HandlerHooks returns goes to the caller as a handler's error does. The
+// caller gets, which need not be an *Error: where it is nil for a call that failed, an empty response, or the end of the stream,
+// but the error of a stream that did not begin. What that of HandlerHooks returns goes to the caller as a handler's error does. The
 // outcome of a handler that panicked is INTERNAL, for the caller too, whatever the hooks return.
 type Hook func(ctx context.Context, call *CallInfo) (context.Context, func(error) error, error)
 

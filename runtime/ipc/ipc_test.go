@@ -686,6 +686,60 @@ func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
 	}
 }
 
+// TestCallHooksThatMakeGood: a call that failed, and of which the hooks make none that did, ends with nothing.
+func TestCallHooksThatMakeGood(t *testing.T) {
+	refuse := errors.New("refused")
+	for name, inner := range map[string]error{"by the peer": nil, "by a hook": refuse} {
+		t.Run(name, func(t *testing.T) {
+			var outcomes []error
+			good := func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
+				return ctx, func(err error) error {
+					outcomes = append(outcomes, err)
+					return nil
+				}, nil
+			}
+			second := func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
+				return ctx, nil, inner
+			}
+			conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Logger: quiet()},
+				&ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{good, second}})
+			client := echov1.NewEchoClient(conn)
+			if res, err := client.Say(t.Context(), &echov1.SayRequest{}); err != nil || res == nil || res.Text != "" {
+				t.Errorf("Say: got %v, %v", res, err)
+			}
+			if err := client.Note(t.Context(), &echov1.SayRequest{}); err != nil {
+				t.Errorf("Note: %v", err)
+			}
+			join, err := client.Join(t.Context(), func(func(*echov1.SayRequest) bool) {})
+			if inner != nil {
+				if err != inner {
+					t.Errorf("Join: got %v", err)
+				}
+			} else if err != nil || join == nil || join.Text != "" {
+				t.Errorf("Join: got %v, %v", join, err)
+			}
+			for res, err := range client.Repeat(t.Context(), &echov1.SayRequest{}) {
+				if inner == nil || err != inner {
+					t.Errorf("Repeat: got %v, %v", res, err)
+				}
+			}
+			chat, err := client.Chat(t.Context())
+			if err != inner {
+				t.Fatalf("Chat: %v", err)
+			}
+			if err == nil {
+				if res, err := chat.Receive(); err != io.EOF {
+					t.Errorf("Chat: got %v, %v", res, err)
+				}
+				chat.Close()
+			}
+			if len(outcomes) != 5 {
+				t.Errorf("%d calls ended, want 5: %v", len(outcomes), outcomes)
+			}
+		})
+	}
+}
+
 // deafUntil reads nothing, whatever its context says.
 type deafUntil struct {
 	echov1.UnimplementedEcho

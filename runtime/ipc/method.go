@@ -167,7 +167,11 @@ func NewUnary[Req pointer[Q], Res pointer[S], Q, S any](path string, options ...
 
 // Call calls the method through c.
 func (u *Unary[Req, Res]) Call(ctx context.Context, c Caller, req Req) (Res, error) {
-	res, err := c.Call(ctx, &u.Method, req)
+	return typed[Res](c.Call(ctx, &u.Method, req))
+}
+
+// typed is a response with its type.
+func typed[Res Message](res Message, err error) (Res, error) {
 	if err != nil {
 		var none Res
 		return none, err
@@ -286,25 +290,20 @@ func NewClientStream[Req pointer[Q], Res pointer[S], Q, S any](path string, opti
 // Call calls the method through c with all of in, and returns the response. It stops ranging over in when the peer
 // has ended the call.
 func (s *ClientStream[Req, Res]) Call(ctx context.Context, c Caller, in iter.Seq[Req]) (Res, error) {
-	var none Res
 	st, err := c.Open(ctx, &s.Method, nil)
 	if err != nil {
-		return none, err
+		return typed[Res](nil, err)
 	}
 	defer st.Close()
 	for req := range in {
 		if err := st.Send(req); err == io.EOF {
 			break
 		} else if err != nil {
-			return none, st.fail(err)
+			return typed[Res](st.without(st.fail(err)))
 		}
 	}
 	st.CloseSend()
-	res, err := st.receiveOnly()
-	if err != nil {
-		return none, err
-	}
-	return res.(Res), nil
+	return typed[Res](st.receiveOnly())
 }
 
 // Handle makes fn the method's handler. An error of the sequence says that the caller gave up or is gone; it is the
