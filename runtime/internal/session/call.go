@@ -613,10 +613,10 @@ func (c *Call) Send(ctx context.Context, m codec.Message) error {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	switch {
-	case !errors.Is(err, errSendClosed):
-		return c.s.sendFailed(c, err)
 	case c.abandoned:
 		return c.letGo()
+	case !errors.Is(err, errSendClosed):
+		return c.s.sendFailed(c, err)
 	case c.sentEnd:
 		return failf(CodeFailedPrecondition, "this side has said that no more messages come: send before CloseSend")
 	}

@@ -89,6 +89,24 @@ func TestHandlerEndsInsideAMessage(t *testing.T) {
 	}
 }
 
+// TestGivenUpBeforeTheEnd: how a call fails that was given up does not change with the end of the session.
+func TestGivenUpBeforeTheEnd(t *testing.T) {
+	s, _, _ := pair(t, Config{}, Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	c, f := s.Open(ctx, Outgoing{Method: mEchoes}, nil, false)
+	if f != nil {
+		t.Fatal(f)
+	}
+	cancel()
+	c.GiveUp(ctx.Err())
+	s.Close()
+	for what, err := range map[string]error{"Receive": c.Receive(ctx, new(blob)), "Send": c.Send(ctx, text("x"))} {
+		if f := (*Failure)(nil); !errors.As(err, &f) || f.Code != CodeCanceled {
+			t.Errorf("%s: got %v, want CANCELLED", what, err)
+		}
+	}
+}
+
 // TestOnewayGivenUp: the peer is told, else it would wait for the rest of the request, and both would keep the slot.
 func TestOnewayGivenUp(t *testing.T) {
 	s, p := script(t)
