@@ -497,6 +497,27 @@ func TestStreamEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// TestLocalStreamEndsWithItsContext: nothing is left of it, which TestMain sees to, also where the program does nothing more.
+func TestLocalStreamEndsWithItsContext(t *testing.T) {
+	impl := &abandoned{ended: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	chat, err := echov1.NewEchoClient(ipc.Local(echov1.NewEchoService(impl))).Chat(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-impl.ended
+	goleak.VerifyNone(t)
+	for what, f := range map[string]func() error{
+		"Send":    func() error { return chat.Send(&echov1.SayRequest{}) },
+		"Receive": func() error { _, err := chat.Receive(); return err },
+	} {
+		if err := f(); ipc.CodeOf(err) != ipc.Canceled || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestMessagesAreKeptByThemselves: a message of a stream that the program keeps does not keep what was in others.
 func TestMessagesAreKeptByThemselves(t *testing.T) {
 	for name, caller := range callers(t, &echo{}) {

@@ -43,6 +43,7 @@ func (l local) connect(ctx context.Context) (c *Conn, closeBoth func(), err erro
 	}
 	return near, func() {
 		near.Close()
+		<-far.Done() // when it has read what near had to say
 		far.Close()
 	}, nil
 }
@@ -80,8 +81,13 @@ func (l local) Open(ctx context.Context, m *Method, req Message) (*RawStream, er
 		closeBoth()
 		return nil, err
 	}
+	stop := context.AfterFunc(st.ctx, func() { // whatever the program does then
+		st.call.GiveUp(st.ctx.Err())
+		closeBoth()
+	})
 	cancel := st.cancel
 	st.cancel = func() {
+		stop()
 		cancel()
 		closeBoth()
 	}
