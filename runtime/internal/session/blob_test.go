@@ -35,6 +35,7 @@ const (
 	mRepeat                     // sends what it gets until it is told to stop
 	mKeep                       // takes no message of a stream before it is told to
 	mNote                       // has no answer
+	mTwice                      // answers, and does so again
 )
 
 // A gallery serves them.
@@ -46,7 +47,7 @@ type gallery struct {
 
 func newGallery() *gallery {
 	g := &gallery{keep: make(chan struct{}), started: make(chan struct{}, 100)}
-	picture := func() codec.Message { return new(blobsv1.Picture) }
+	fresh := func() codec.Message { return new(blobsv1.Picture) }
 	g.methods = map[uint64]*Method{
 		mSwap: {Path: "swap", NewRequest: func() codec.Message { return new(blobsv1.Album) }, Unary: func(_ *Incoming, m codec.Message) (codec.Message, *Failure) {
 			album := m.(*blobsv1.Album)
@@ -56,7 +57,7 @@ func newGallery() *gallery {
 		mOld: {Path: "old", NewRequest: func() codec.Message { return new(blobsv0.Album) }, Unary: func(_ *Incoming, m codec.Message) (codec.Message, *Failure) {
 			return m, nil
 		}},
-		mNote: {Path: "note", NewRequest: picture, Unary: func(_ *Incoming, m codec.Message) (codec.Message, *Failure) {
+		mNote: {Path: "note", NewRequest: fresh, Unary: func(_ *Incoming, m codec.Message) (codec.Message, *Failure) {
 			Release(m.(*blobsv1.Picture).Data)
 			return nil, nil
 		}},
@@ -82,6 +83,10 @@ func newGallery() *gallery {
 			for in.Send(p) == nil {
 			}
 			return nil, nil
+		}},
+		mTwice: {Path: "twice", Stream: func(in *Incoming) (codec.Message, *Failure) {
+			in.Send(picture(70_000))
+			return picture(70_000), nil
 		}},
 		mKeep: {Path: "keep", Stream: func(in *Incoming) (codec.Message, *Failure) {
 			g.started <- struct{}{}
@@ -222,6 +227,13 @@ func TestLentComesBack(t *testing.T) {
 				if f == nil || f.Code != CodeInternal {
 					t.Errorf("got %.100v, %v", res, f)
 				}
+			},
+			"two responses in place of one": func(t *testing.T, client, server *Session, _ *gallery) {
+				f := ask(client, t.Context(), Outgoing{Method: mTwice}, picture(100_000), new(blobsv1.Picture))
+				if f == nil || f.Code != CodeInternal {
+					t.Error(f)
+				}
+				lentSome(t, server)
 			},
 			"a method that is not served": func(t *testing.T, client, _ *Session, _ *gallery) {
 				f := ask(client, t.Context(), Outgoing{Method: 999}, picture(100_000), new(blobsv1.Picture))

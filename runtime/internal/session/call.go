@@ -495,7 +495,7 @@ func (s *Session) handleStatus(h frame.Header, payload []byte, alone bool) error
 			s.reclaim(blobs)
 			return nil // the caller has gone, perhaps with c
 		}
-		if c.abandoned {
+		if c.abandoned || c.arrivals != nil && len(c.items) > 0 { // nobody gets it, or there is one too many
 			s.reclaim(blobs)
 		}
 		if c.answered = true; err != nil {
