@@ -599,6 +599,8 @@ func (s *Session) unsent(c *Call, err error) *Failure {
 		return contextFailure(err)
 	case s.ended != nil:
 		return s.lostCall(c)
+	case err == errSendClosed:
+		return failf(CodeInternal, "the peer answered a oneway call before it had the whole request")
 	}
 	return failf(CodeInvalidArgument, "%w", err) // it cannot be encoded
 }

@@ -129,6 +129,21 @@ func TestOnewayGivenUp(t *testing.T) {
 	}
 }
 
+// TestOnewayAnsweredInside: a oneway call that is answered with a message before its request is whole has failed, by the
+// peer's fault.
+func TestOnewayAnsweredInside(t *testing.T) {
+	s, p := script(t)
+	done := make(chan *Failure, 1)
+	go func() { done <- s.Oneway(t.Context(), Outgoing{Method: mEcho}, &blob{make([]byte, 1<<20)}) }()
+	id := p.expect(frame.Call).Stream
+	p.expect(frame.Data)
+	p.send(frame.Header{Type: frame.Data, Flags: frame.Msg, Stream: id}, 'x')
+	p.until(frame.Cancel)
+	if f := <-done; f == nil || f.Code != CodeInternal {
+		t.Errorf("got %+v, want INTERNAL", f)
+	}
+}
+
 // TestOnewayWithALargeAnswer: what a oneway call is answered with, by a peer to which it is none, does not wait for credit that
 // nobody gives.
 func TestOnewayWithALargeAnswer(t *testing.T) {
