@@ -393,6 +393,39 @@ func (h *held) TryWrite(b []byte) (int, error) {
 	return h.Conn.Write(b)
 }
 
+// TestCancelDuringALargeFrame: what is owed since a large frame is being written leaves behind it, though nothing is queued.
+func TestCancelDuringALargeFrame(t *testing.T) {
+	conn := new(held)
+	s, p := scriptOver(t, conn, Config{}, goodHello)
+	var calls [2]*Call
+	for i := range calls {
+		c, f := s.Open(t.Context(), Outgoing{Method: mSum}, nil, false)
+		if f != nil {
+			t.Fatal(f)
+		}
+		calls[i] = c
+		p.expect(frame.Call)
+	}
+	if err := calls[0].Send(t.Context(), text("the first leaves at once")); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(frame.Data)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	conn.begun, conn.goOn = begun, goOn
+	s.mu.Unlock()
+	sent := make(chan error, 1)
+	go func() { sent <- calls[0].Send(t.Context(), &blob{make([]byte, 9000)}) }()
+	<-begun
+	calls[1].Cancel()
+	close(goOn)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	p.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	p.until(frame.Cancel)
+}
+
 // TestFramesOfOneSlotKeepTheirOrder: a large frame that waits to be written is not overtaken by the next call in its slot.
 func TestFramesOfOneSlotKeepTheirOrder(t *testing.T) {
 	conn := new(held)
