@@ -426,6 +426,31 @@ func TestCancelDuringALargeFrame(t *testing.T) {
 	p.until(frame.Cancel)
 }
 
+// TestCancelDuringAPiece: so does the CANCEL of the call whose message it is a piece of.
+func TestCancelDuringAPiece(t *testing.T) {
+	conn := new(held)
+	s, p := scriptOver(t, conn, Config{}, goodHello)
+	c, f := s.Open(t.Context(), Outgoing{Method: mSum}, nil, false)
+	if f != nil {
+		t.Fatal(f)
+	}
+	p.expect(frame.Call)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	conn.begun, conn.goOn = begun, goOn
+	s.mu.Unlock()
+	sent := make(chan error, 1)
+	go func() { sent <- c.Send(t.Context(), &blob{make([]byte, 1<<20)}) }()
+	<-begun
+	c.Cancel()
+	close(goOn)
+	p.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	p.until(frame.Cancel)
+	if err := <-sent; err == nil {
+		t.Error("half a message was sent, and no error")
+	}
+}
+
 // TestFramesOfOneSlotKeepTheirOrder: a large frame that waits to be written is not overtaken by the next call in its slot.
 func TestFramesOfOneSlotKeepTheirOrder(t *testing.T) {
 	conn := new(held)

@@ -711,9 +711,7 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 			s.flush(ctx)
 			return nil
 		}
-		if len(s.out) > 0 {
-			s.flush(ctx)
-		}
+		s.flush(ctx) // also what others owe since the piece is being written: nothing of this message may follow
 	}
 }
 
