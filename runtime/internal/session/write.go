@@ -99,6 +99,7 @@ func (s *Session) writeBehind(wait context.Context, list ...[]byte) {
 		s.writeFirst(wait, list...)
 	}
 	s.writing = false
+	s.flush(noWait) // what others have left to this write
 }
 
 // writeFirst writes what lies in list, which comes before what is queued now: what can be written at once, and with wait the
