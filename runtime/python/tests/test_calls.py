@@ -266,6 +266,13 @@ def test_generated_code_uses_what_is_for_it() -> None:
     assert used <= set(ipcgen.generated.__all__)  # type checkers take other names for private
 
 
+def test_what_is_public() -> None:
+    """What editors offer of a connection is what its users have of it, and nothing by which a session drives it."""
+    common = {"close", "error", "peer", "ping", "shutdown"}
+    for kind, more in ((ipcgen.Connection, {"wait_closed"}), (ipcgen.SyncConnection, set[str]())):
+        assert {name for name in dir(kind) if not name.startswith("_")} == common | more
+
+
 async def test_what_is_no_option() -> None:
     there_is = "a call has no option 'timeuot': there is timeout, metadata, trailers"
     async with ipcgen.local(Echo()) as conn:

@@ -39,19 +39,19 @@ class Driver:
         self.chance = chance
         self.running: list[Incoming] = []
 
-    def opened(self) -> None:
+    def _opened(self) -> None:
         pass
 
-    def wake(self, waiter: Any) -> None:
+    def _wake(self, waiter: Any) -> None:
         pass
 
-    def start(self, incoming: Incoming) -> None:
+    def _start_handler(self, incoming: Incoming) -> None:
         self.running.append(incoming)
 
-    def cancel(self, incoming: Incoming) -> None:
+    def _cancel_handler(self, incoming: Incoming) -> None:
         pass
 
-    def now(self) -> float:
+    def _now(self) -> float:
         return 0.0
 
     def work(self, session: Session) -> None:

@@ -93,16 +93,16 @@ class Connection:
 
     # What the session asks for (Driver).
 
-    def opened(self) -> None:
+    def _opened(self) -> None:
         """The handshake is over."""
-        self.wake(self._handshake)
+        self._wake(self._handshake)
 
-    def wake(self, waiter: Any) -> None:
+    def _wake(self, waiter: Any) -> None:
         """Let what awaits a future go on."""
         if not waiter.done():
             waiter.set_result(None)
 
-    def start(self, incoming: Incoming) -> None:
+    def _start_handler(self, incoming: Incoming) -> None:
         """Run a handler in a task of its own."""
         if incoming.deadline:
             self._set_alarm(incoming.deadline)
@@ -111,7 +111,7 @@ class Connection:
         incoming.task = task
         self._tasks.add(task)
 
-    def cancel(self, incoming: Incoming) -> None:
+    def _cancel_handler(self, incoming: Incoming) -> None:
         """Cancel a handler's task."""
         task = incoming.task
         late = incoming.cause == Code.DEADLINE_EXCEEDED
@@ -122,7 +122,7 @@ class Connection:
         if task is not asyncio.current_task(self._loop):
             task.cancel("the call's deadline has passed" if late else "nobody waits for the call any more")
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Return the loop's time."""
         return self._loop.time()
 
@@ -172,7 +172,7 @@ class Connection:
                 session.sent(send(data))
             if not self._channel.unsent:
                 if self._flushed is not None:
-                    self.wake(self._flushed)
+                    self._wake(self._flushed)
                 return
         except (BlockingIOError, InterruptedError):
             pass
@@ -254,7 +254,7 @@ class Connection:
                 call.late = True
                 for waiter in (call.receiver, call.sender):
                     if waiter is not None:
-                        self.wake(waiter)
+                        self._wake(waiter)
             else:
                 following = min(following or call.deadline, call.deadline)
         for incoming in session.remote:
@@ -541,6 +541,6 @@ class Connection:
         self._channel.close()
         for waiter in (self._over, self._handshake, self._flushed):
             if waiter is not None:
-                self.wake(waiter)
+                self._wake(waiter)
         if error.reason not in (Reason.CLOSED, Reason.DRAINED, Reason.PEER_GONE) and session.peer is not None:
             log.warning("session with %s: %s", self._channel.peer.address, error)

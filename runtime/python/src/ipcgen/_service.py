@@ -170,7 +170,7 @@ class HandlerCall:
     def time_left(self) -> float | None:
         """Seconds until the call's deadline; None where it has none."""
         deadline = self._incoming.deadline
-        return max(0.0, deadline - self.connection.now()) if deadline else None
+        return max(0.0, deadline - self.connection._now()) if deadline else None
 
     @property
     def cancelled(self) -> Code | None:

@@ -30,19 +30,19 @@ MAX_TIMEOUT = 2**63 - 1
 class Driver(Protocol):
     """What a session asks of the one that drives it."""
 
-    def opened(self) -> None:
+    def _opened(self) -> None:
         """The handshake is over: the session may be used."""
 
-    def wake(self, waiter: Any) -> None:
+    def _wake(self, waiter: Any) -> None:
         """Let a waiter that the driver left with the session look again."""
 
-    def start(self, incoming: Incoming) -> None:
+    def _start_handler(self, incoming: Incoming) -> None:
         """Run the handler of a call of the peer, and answer it."""
 
-    def cancel(self, incoming: Incoming) -> None:
+    def _cancel_handler(self, incoming: Incoming) -> None:
         """Tell a handler that nobody waits for it any more."""
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Return the time in seconds, on the clock of deadlines."""
 
 
@@ -211,7 +211,7 @@ class Session:
             if self.peer is None:
                 if not self._shake_hands():
                     return
-                self.driver.opened()
+                self.driver._opened()
             data = bytes(self._in)
             self._in.clear()
         at = self._frames(data)
@@ -283,7 +283,7 @@ class Session:
             if isinstance(stream, Incoming):
                 self._request_complete(stream)
         if stream.receiver is not None:
-            self.driver.wake(stream.receiver)
+            self.driver._wake(stream.receiver)
 
     def _on_credit(self, flags: int, id_: int, arg: int, data: bytes, start: int, stop: int) -> None:
         stream = self._stream(id_)
@@ -293,7 +293,7 @@ class Session:
             raise Malformed(f"stream {id_:#x}: credit of {arg} on top of {stream.credit}")
         stream.credit += arg
         if stream.sender is not None:
-            self.driver.wake(stream.sender)
+            self.driver._wake(stream.sender)
 
     def _on_ping(self, flags: int, id_: int, arg: int, data: bytes, start: int, stop: int) -> None:
         if not flags & ACK:
@@ -305,7 +305,7 @@ class Session:
         if self.pings:
             self.put(frame.header(frame.PING, 0, 0))
         for waiter in answered:
-            self.driver.wake(waiter)
+            self.driver._wake(waiter)
         self.settle_drain()
 
     def _on_hello(self, flags: int, id_: int, arg: int, data: bytes, start: int, stop: int) -> None:
@@ -367,14 +367,14 @@ class Session:
             return
         first = self.queue.popleft()
         first.slot = slot
-        self.driver.wake(first.waiter)
+        self.driver._wake(first.waiter)
 
     def _refuse_queue(self) -> None:
         """Wake the calls that wait for a slot they will not get."""
         waiting, self.queue = self.queue, deque()
         for w in waiting:
             w.refused = True
-            self.driver.wake(w.waiter)
+            self.driver._wake(w.waiter)
 
     def _on_status(self, flags: int, id_: int, arg: int, data: bytes, start: int, stop: int) -> None:
         head: frame.StatusHead | None = None
@@ -427,9 +427,9 @@ class Session:
 
     def _wake_stream(self, stream: Stream) -> None:
         if stream.receiver is not None:
-            self.driver.wake(stream.receiver)
+            self.driver._wake(stream.receiver)
         if stream.sender is not None:
-            self.driver.wake(stream.sender)
+            self.driver._wake(stream.sender)
 
     def abandon(self, call: Call, code: int) -> None:
         """Let go of a call: the peer is told, and the slot stays taken until its STATUS."""
@@ -472,7 +472,7 @@ class Session:
         served = self.methods.get(method)
         call = Incoming(self, id_, served, metadata)
         if timeout:
-            call.deadline = self.driver.now() + min(timeout, MAX_TIMEOUT) / 1e9
+            call.deadline = self.driver._now() + min(timeout, MAX_TIMEOUT) / 1e9
         if self.leaving:
             self._put_failure(call, Failure(Code.UNAVAILABLE, "the peer is draining: it takes no new calls", not_executed=True))
             return
@@ -491,11 +491,11 @@ class Session:
             if message is not None:
                 call.push(message, 0)
             call.started = True
-            self.driver.start(call)
+            self.driver._start_handler(call)
         elif message is not None and call.peer_end:
             call.request = message
             call.started = True
-            self.driver.start(call)
+            self.driver._start_handler(call)
         else:
             if message is not None:
                 call.push(message, 0)
@@ -511,7 +511,7 @@ class Session:
             self.answer(call, Failure(Code.INVALID_ARGUMENT, "the call came without a request", not_executed=True))
             return
         call.started = True
-        self.driver.start(call)
+        self.driver._start_handler(call)
 
     def _on_cancel(self, flags: int, id_: int, arg: int, data: bytes, start: int, stop: int) -> None:
         if (id_ >> 15 & 1) == self.side:
@@ -531,7 +531,7 @@ class Session:
         """Tell a handler, once, that it is to stop."""
         if not call.cause:
             call.cause = code
-            self.driver.cancel(call)
+            self.driver._cancel_handler(call)
 
     def answer(self, call: Incoming, failure: Failure | None, message: bytes | None = None) -> None:
         """Queue the STATUS of a call and free its slot. A message must fit: see fits."""
@@ -630,7 +630,7 @@ class Session:
             waiting, self.room = self.room, []
             for stream in waiting:
                 if stream.sender is not None:
-                    self.driver.wake(stream.sender)
+                    self.driver._wake(stream.sender)
 
     def release(self, room: int) -> None:
         """Give reserved room back and let the next in line have it."""
@@ -668,7 +668,7 @@ class Session:
     def settle_drain(self) -> None:
         """End the wait of a drain when no call is left."""
         if self.quiet is not None and self.is_quiet:
-            self.driver.wake(self.quiet)
+            self.driver._wake(self.quiet)
 
     @property
     def is_quiet(self) -> bool:
@@ -705,10 +705,10 @@ class Session:
         self._refuse_queue()
         for waiter in (*self.pings, *self.later_pings, self.quiet):
             if waiter is not None:
-                self.driver.wake(waiter)
+                self.driver._wake(waiter)
         for stream in self.room:
             if stream.sender is not None:
-                self.driver.wake(stream.sender)
+                self.driver._wake(stream.sender)
         return farewell
 
 

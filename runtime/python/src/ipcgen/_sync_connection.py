@@ -110,22 +110,22 @@ class SyncConnection:
 
     # What the session asks for (Driver).
 
-    def opened(self) -> None:
+    def _opened(self) -> None:
         """The handshake is over."""
 
-    def wake(self, waiter: Any) -> None:
+    def _wake(self, waiter: Any) -> None:
         """Let a thread look again, if it sleeps."""
         if waiter is not None:
             waiter.notify()
 
-    def start(self, incoming: Incoming) -> None:
+    def _start_handler(self, incoming: Incoming) -> None:
         """Nothing is served here."""
         raise AssertionError("a connection without services has no handlers")
 
-    def cancel(self, incoming: Incoming) -> None:
+    def _cancel_handler(self, incoming: Incoming) -> None:
         """Nothing is served here."""
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """Return the time on the clock of deadlines."""
         return time.monotonic()
 
