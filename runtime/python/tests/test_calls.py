@@ -17,6 +17,7 @@ from conftest import HANGS, TESTDATA
 from echo.v1.echo_ipc import EchoClient, EchoClientSync, EchoService, SayRequest, SayResponse, TooLong
 from echoes import Deaf, Echo
 from forks import in_fork
+from google.protobuf.descriptor_pb2 import UninterpretedOption
 from google.protobuf.empty_pb2 import Empty
 
 import ipcgen
@@ -435,6 +436,33 @@ async def test_a_message_over_the_limit() -> None:
         with pytest.raises(RpcError, match="over the limit of 5000") as caught:
             await client.join([request("x" * 5000)])
         assert not caught.value.not_executed  # the handler may run before it has a request
+
+
+class Incomplete(ipcgen.Service):
+    """Answers with a message that cannot be encoded: its required fields are not set."""
+
+    _service = "test.v1.Incomplete"
+    ANSWER = ipcgen.generated.UnaryMethod("test.v1.Incomplete/Answer", Empty, UninterpretedOption.NamePart)
+    ASK = ipcgen.generated.UnaryMethod("test.v1.Incomplete/Ask", UninterpretedOption.NamePart, Empty)
+    _methods = (("answer", ANSWER), ("ask", ASK))
+
+    async def answer(self, request: Empty) -> UninterpretedOption.NamePart:
+        return UninterpretedOption.NamePart()
+
+    async def ask(self, request: UninterpretedOption.NamePart) -> Empty:
+        raise AssertionError("a request that cannot be encoded has come")
+
+
+async def test_a_message_that_cannot_be_encoded() -> None:
+    async with ipcgen.local(Incomplete()) as conn:
+        with pytest.raises(RpcError, match=r"encoding the message: .*required") as caught:
+            await Incomplete.ASK.call(conn, UninterpretedOption.NamePart(), {})
+        e = caught.value
+        assert (e.code, e.not_executed, e.remote) == (Code.INVALID_ARGUMENT, True, False)
+        with pytest.raises(RpcError, match=r"encoding the message: .*required") as caught:
+            await Incomplete.ANSWER.call(conn, Empty(), {})
+        e = caught.value
+        assert (e.code, e.not_executed, e.remote) == (Code.INTERNAL, False, True)
 
 
 async def test_shutdown_lets_calls_finish() -> None:

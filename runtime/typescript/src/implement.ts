@@ -110,7 +110,12 @@ function encodeResponse(m: Method, incoming: Incoming, response: unknown): Uint8
   if (typeof response !== "object" || response === null) {
     throw new RpcError(Code.Internal, "the handler returned no response");
   }
-  const b = toBinary(m.output, create(m.output, response as never));
+  let b: Uint8Array;
+  try {
+    b = toBinary(m.output, create(m.output, response as never));
+  } catch (err) {
+    throw new RpcError(Code.Internal, `encoding the response: ${textOf(err)}`, { cause: err });
+  }
   const most = incoming.calls.shared.agreed.maxMessage;
   if (b.length > most) {
     throw new RpcError(Code.ResourceExhausted, `message of ${b.length} bytes, over the limit of ${most} that both sides take`);

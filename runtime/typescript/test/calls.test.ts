@@ -432,6 +432,14 @@ test("what is no message is refused before the call", async () => {
   assert.match(odd.text, /timeoutMs is NaN/);
 });
 
+test("a response that cannot be encoded is an error of the server's", async () => {
+  const text = Object.create(null) as string; // which is no text, and cannot become one
+  await using conn = await to({ say: () => ({ text }) });
+  const err = await failed(client(Echo, conn).say({ text: "" }));
+  assert.ok(err.code === Code.Internal && err.remote && !err.notExecuted);
+  assert.match(err.text, /encoding the response: /);
+});
+
 test("undefined is no request, whatever the kind of the call", { timeout: 20_000 }, async () => {
   await using conn = await to({}, { limits: { calls: 1 } });
   const c = client(Echo, conn);

@@ -271,7 +271,7 @@ class Connection:
 
     async def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> list[bytes]:
         """Do a whole call of one request; return what it was answered when it is over and has gone well."""
-        data = method.encode(request, method.request, self._session)
+        data = method.encode_request(request, self._session)
         call = await self._open(method, data, True, options)
         try:
             while not call.finished:
@@ -292,7 +292,7 @@ class Connection:
 
     async def _oneway(self, method: Method[Any, Any], request: Message, options: CallOptions) -> None:
         """Send a call that nobody waits for; return when it is queued."""
-        data = method.encode(request, method.request, self._session)
+        data = method.encode_request(request, self._session)
         call = await self._open(method, data, True, options)
         call.abandoned = call.discard = True
 

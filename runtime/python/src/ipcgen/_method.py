@@ -81,26 +81,32 @@ class Method(Generic[Req, Res]):
             raise self.named(not_executed(Code.INVALID_ARGUMENT, f"timeout is {timeout}: want seconds"))
         return timeout if timeout < ENDLESS else None
 
-    def encode(self, message: Message, want: type[Message], session: Session) -> bytes:
-        """Return a message as it travels; an RpcError or TypeError says why it cannot."""
+    def encode_request(self, message: Message, session: Session, *, first: bool = True) -> bytes:
+        """Return a request as it travels; an RpcError or TypeError says why it cannot. Where it is not the first of its call
+        the handler runs already."""
+        try:
+            return self._encode(message, self.request, Code.INVALID_ARGUMENT, session)
+        except RpcError as e:
+            e.not_executed = first
+            self.named(e)
+            raise
+
+    def encode_response(self, message: Message, session: Session) -> bytes:
+        """Return a response as it travels; an RpcError or TypeError says why it cannot."""
+        return self._encode(message, self.response, Code.INTERNAL, session)
+
+    def _encode(self, message: Message, want: type[Message], malformed: Code, session: Session) -> bytes:
+        """Return a message as it travels; malformed is the code of one that cannot be encoded."""
         if type(message) is not want:
             raise TypeError(f"{self.path}: want a message of the type {want.DESCRIPTOR.full_name}, got {_kind(message)}")
         try:
             data = message.SerializeToString()
         except (EncodeError, ValueError) as e:
-            raise self.named(not_executed(Code.INTERNAL, f"encoding the message: {e}")) from e
+            raise RpcError(malformed, f"encoding the message: {e}") from e
         if len(data) > session.max_message:
             text = f"message of {len(data)} bytes, over the limit of {session.max_message} that both sides take"
-            raise self.named(not_executed(Code.RESOURCE_EXHAUSTED, text))
+            raise RpcError(Code.RESOURCE_EXHAUSTED, text)
         return data
-
-    def encode_next(self, message: Message, session: Session, *, first: bool) -> bytes:
-        """Encode a request that follows the call, whose handler runs already unless it is the first."""
-        try:
-            return self.encode(message, self.request, session)
-        except RpcError as e:
-            e.not_executed = first
-            raise
 
     def decode_response(self, data: bytes) -> Res:
         """Return what the peer answered."""

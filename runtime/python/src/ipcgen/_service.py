@@ -138,7 +138,7 @@ async def send_responses(
         if close is not None:
             stack.push_async_callback(close)
         async for response in responses:
-            data = method.encode(response, method.response, conn._session)
+            data = method.encode_response(response, conn._session)
             if not await conn._send(incoming, Sending(data)):
                 return
 

@@ -28,7 +28,7 @@ class CallStream(Generic[Req, Res]):
         self._method = method
         self._options = options
         # Encoded now: what is wrong with the request shows where it was given.
-        self._first = None if request is None else method.encode(request, method.request, conn._session)
+        self._first = None if request is None else method.encode_request(request, conn._session)
         self._opening = asyncio.Lock()
         self._call: Call | None = None
         self._shut = ""  # why this side sends no more, where it is of its own doing
@@ -72,7 +72,7 @@ class CallStream(Generic[Req, Res]):
 
     async def _put(self, message: Req) -> bool:
         """Send a message; False says that the peer has ended the call."""
-        data = self._method.encode_next(message, self._conn._session, first=self._call is None)
+        data = self._method.encode_request(message, self._conn._session, first=self._call is None)
         if self._shut:
             self._check_shut()
         call = await self._opened()

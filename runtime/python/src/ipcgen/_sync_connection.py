@@ -319,7 +319,7 @@ class SyncConnection:
 
     def _call(self, method: Method[Any, Any], request: Message, options: CallOptions) -> list[bytes]:
         """Do a whole call of one request; return what it was answered when it is over and has gone well."""
-        data = method.encode(request, method.request, self._session)
+        data = method.encode_request(request, self._session)
         with self._lock:
             call = self._open(method, data, True, options)
             try:
@@ -340,7 +340,7 @@ class SyncConnection:
 
     def _oneway(self, method: Method[Any, Any], request: Message, options: CallOptions) -> None:
         """Send a call that nobody waits for; return when it is queued."""
-        data = method.encode(request, method.request, self._session)
+        data = method.encode_request(request, self._session)
         with self._lock:
             call = self._open(method, data, True, options)
             call.abandoned = call.discard = True

@@ -27,7 +27,7 @@ class SyncStream(Generic[Req, Res]):
     ) -> None:
         self._conn, self._method, self._options = conn, method, options
         # Encoded now: what is wrong with the request shows where it was given.
-        self._first = None if request is None else method.encode(request, method.request, conn._session)
+        self._first = None if request is None else method.encode_request(request, conn._session)
         self._call: Call | None = None
         self._shut = ""  # why this side sends no more, where it is of its own doing
 
@@ -75,7 +75,7 @@ class SyncStream(Generic[Req, Res]):
 
     def _put(self, message: Message) -> bool:
         """Send a message; False says that the peer has ended the call, or the deadline has passed."""
-        data = self._method.encode_next(message, self._conn._session, first=self._call is None)
+        data = self._method.encode_request(message, self._conn._session, first=self._call is None)
         if self._shut:
             self._check_shut()
         return self._put_data(Sending(data))

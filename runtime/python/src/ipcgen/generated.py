@@ -119,7 +119,7 @@ class UnaryMethod(Method[Req, Res]):
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
         assert incoming.request is not None
         response = await handler(self.decode_request(incoming.request))
-        return self.encode(response, self.response, conn._session)
+        return self.encode_response(response, conn._session)
 
 
 class OnewayMethod(Method[Req, Res]):
@@ -171,7 +171,7 @@ class ClientStreamMethod(Method[Req, Res]):
 
     async def run(self, conn: Connection, incoming: Incoming, handler: Any) -> bytes | None:
         response = await handler(Requests(conn, incoming, self))
-        return self.encode(response, self.response, conn._session)
+        return self.encode_response(response, conn._session)
 
 
 class BidiMethod(Method[Req, Res]):
