@@ -438,6 +438,32 @@ async def test_a_message_over_the_limit() -> None:
         assert not caught.value.not_executed  # the handler may run before it has a request
 
 
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize(
+    ("message", "error", "code"),
+    [
+        (request("x" * 5000), RpcError, Code.RESOURCE_EXHAUSTED),
+        (SayResponse(text="x"), TypeError, Code.INVALID_ARGUMENT),
+    ],
+    ids=["too large", "of another type"],
+)
+async def test_a_message_that_cannot_be_sent_ends_the_call(
+    message: Any, error: type[Exception], code: Code, opened: bool
+) -> None:
+    async with ipcgen.local(Echo(), limits=ipcgen.Limits(max_message=5000)) as conn:
+        chat = EchoClient(conn).chat()
+        if opened:
+            await chat.send(request("x"))
+        with pytest.raises(error):
+            await chat.send(message)
+        await settled(lambda: not conn._session.pending)  # the handler was told, and has answered
+        with pytest.raises(RpcError) as caught:
+            await chat.receive()
+        assert (caught.value.code, caught.value.remote) == (code, False)
+        with pytest.raises(EOFError if opened else RpcError):
+            await chat.send(request("next"))
+
+
 class Incomplete(ipcgen.Service):
     """Answers with a message that cannot be encoded: its required fields are not set."""
 

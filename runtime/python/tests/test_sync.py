@@ -239,6 +239,19 @@ def test_a_message_over_the_limit(conn: ipcgen.SyncConnection) -> None:
     assert (caught.value.code, caught.value.not_executed) == (Code.RESOURCE_EXHAUSTED, False)
 
 
+def test_a_message_that_cannot_be_sent_ends_the_call(conn: ipcgen.SyncConnection) -> None:
+    for opened in (True, False):
+        chat = EchoClientSync(conn).chat()
+        if opened:
+            chat.send(request("x"))
+        with pytest.raises(RpcError, match="over the limit of"):
+            chat.send(request("x" * (5 << 20)))
+        settled(lambda: not conn._session.pending)  # the handler was told, and has answered
+        with pytest.raises(RpcError) as caught:
+            chat.receive()
+        assert (caught.value.code, caught.value.remote) == (Code.RESOURCE_EXHAUSTED, False)
+
+
 def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
     with EchoClientSync(conn).chat() as chat:
         chat.close_send()

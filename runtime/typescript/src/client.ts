@@ -5,6 +5,7 @@ import type { Call, CallEvents, Outgoing } from "./call.js";
 import { sessionOf } from "./conn.js";
 import type { Conn } from "./conn.js";
 import { Code } from "./error.js";
+import type { RpcError } from "./error.js";
 import { failure, notExecuted, textOf } from "./failure.js";
 import type { Failure } from "./failure.js";
 import type { Kind, Method, Service } from "./method.js";
@@ -199,22 +200,36 @@ class CallStream {
     this.progress.onEnd = tell;
   }
 
-  /** Sends a message; false when the call has ended. Throws the RpcError where this side has closed its half of it. */
+  /**
+   * Sends a message; false when the call has ended. Throws the RpcError where this side has closed its half of it, and of a
+   * message that cannot be sent, which ends the call.
+   */
   async send(message: Init): Promise<boolean> {
     if (this.progress.shut !== undefined) {
       throw this.m.error(failure(Code.FailedPrecondition, this.progress.shut));
     }
-    const b = encode(this.m, this.m.input, message);
-    const most = this.s.shared.agreed.maxMessage;
-    if (b.length > most) {
-      const f = failure(Code.ResourceExhausted, `message of ${b.length} bytes, over the limit of ${most} that both sides take`);
-      this.call.calls.giveUp(this.call, f);
-      throw this.m.error(f);
-    }
+    const b = this.encode(message);
     if (this.call.stream === undefined) {
       await this.ready;
     }
     return (await this.call.stream?.send(b, false)) ?? false;
+  }
+
+  /** Encodes a message. Throws the RpcError of one that cannot be sent, and ends the call. */
+  private encode(message: Init): Uint8Array {
+    const { m, call } = this;
+    try {
+      const b = encode(m, m.input, message);
+      const most = this.s.shared.agreed.maxMessage;
+      if (b.length > most) {
+        throw m.error(failure(Code.ResourceExhausted, `message of ${b.length} bytes, over the limit of ${most} that both sides take`));
+      }
+      return b;
+    } catch (err) {
+      const { code, text, cause } = err as RpcError;
+      call.calls.giveUp(call, failure(code, text, cause));
+      throw err;
+    }
   }
 
   closeSend(): Promise<void> {

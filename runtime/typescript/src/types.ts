@@ -27,7 +27,7 @@ export interface BidiCall<Req extends Message, Res extends Message> extends Asyn
   /**
    * Sends a message. The promise is resolved when it is on its way, which waits while the peer is behind: with false
    * when the call has ended, in which case receive tells how. After closeSend or close it is rejected with
-   * FAILED_PRECONDITION.
+   * FAILED_PRECONDITION. Any other rejection has ended the call: a message that is too large, or cannot be encoded, does so.
    */
   send(message: Init<Req>): Promise<boolean>;
   /** Tells the peer that no more messages come. Receiving goes on. */

@@ -423,6 +423,28 @@ test("messages over the limit are refused where they are sent", async () => {
   assert.equal((await failed(c.join([{ text: "x".repeat(5000) }]))).code, Code.ResourceExhausted);
 });
 
+test("a message that cannot be sent ends the call", async () => {
+  for (const [message, code] of [
+    [{ text: "x".repeat(5000) }, Code.ResourceExhausted],
+    [{ times: -1 }, Code.InvalidArgument],
+    [undefined, Code.InvalidArgument],
+  ] as [never, number][]) {
+    const told = gate();
+    const chat = async function* (_: unknown, { signal }: CallContext): AsyncIterable<{ text: string }> {
+      yield { text: "begun" };
+      signal.addEventListener("abort", () => told.open());
+      await told.opened;
+    };
+    await using conn = await to({ chat }, { limits: { maxMessage: 4096 } });
+    await using call = client(Echo, conn).chat();
+    assert.equal((await call.receive())?.text, "begun");
+    assert.equal((await failed(call.send(message))).code, code);
+    assert.equal((await failed(call.receive())).code, code);
+    await told.opened;
+    assert.equal(await call.send({ text: "next" }), false);
+  }
+});
+
 test("what is no message is refused before the call", async () => {
   await using conn = await local([echo()]);
   const err = await failed(client(Echo, conn).say({ times: -1 }));

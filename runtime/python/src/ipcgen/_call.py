@@ -59,7 +59,7 @@ class Call(Stream):
 
     finished = False  # STATUS has come, or the session ended
     abandoned = False  # nobody waits for it
-    why = 0  # the code with which it was abandoned
+    why: Failure | None = None  # what it was abandoned for; None: the program canceled it
     late = False  # its deadline has passed
     failure: Failure | None = None
     trailers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from ._call import Call, Failure, Incoming, SlotWaiter
 from ._channel import Channel, Peer
-from ._errors import Code, Reason, SessionError, not_executed, rpc_error
+from ._errors import Code, Reason, SessionError, not_executed
 from ._fork import watch
 from ._frame import END, NO_METADATA, encode_metadata
 from ._session import Session
@@ -359,14 +359,15 @@ class Connection:
 
     def _give_up_late(self, method: Method[Any, Any], call: Call) -> None:
         """End a call whose deadline has passed."""
-        self._session.abandon(call, Code.DEADLINE_EXCEEDED)
+        late = Failure(Code.DEADLINE_EXCEEDED, "no answer within the deadline")
+        self._session.abandon(call, late)
         self._flush()
-        raise method.named(rpc_error(Code.DEADLINE_EXCEEDED, "no answer within the deadline"))
+        raise method.error(late)
 
-    def _abandon(self, call: Call) -> None:
+    def _abandon(self, call: Call, why: Failure | None = None) -> None:
         """Let go of a call, at once on this side."""
         if not call.abandoned and not self._left:
-            self._session.abandon(call, Code.CANCELLED)
+            self._session.abandon(call, why)
             if self._session.ended is None:
                 self._flush_soon()
 

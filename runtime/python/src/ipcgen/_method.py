@@ -172,9 +172,16 @@ CLOSED = "this side has closed the call"
 
 def let_go(call: Call) -> Failure:
     """Return how a call that this side has let go of fails for whoever still uses it."""
-    if call.why == Code.DEADLINE_EXCEEDED:
-        return Failure(Code.DEADLINE_EXCEEDED, "no answer within the deadline")
-    return Failure(Code.CANCELLED, "canceled by the caller")
+    return call.why or Failure(Code.CANCELLED, "canceled by the caller")
+
+
+def because(error: BaseException) -> Failure | None:
+    """Return what a call is let go of for that an error has ended; None where its program canceled it."""
+    if isinstance(error, RpcError):
+        return Failure(error.code, error.message, not_executed=error.not_executed, cause=error.__cause__)
+    if isinstance(error, TypeError):
+        return Failure(Code.INVALID_ARGUMENT, str(error), cause=error)
+    return None
 
 
 def no_response() -> RpcError:

@@ -431,18 +431,20 @@ class Session:
         if stream.sender is not None:
             self.driver._wake(stream.sender)
 
-    def abandon(self, call: Call, code: int) -> None:
-        """Let go of a call: the peer is told, and the slot stays taken until its STATUS."""
+    def abandon(self, call: Call, why: Failure | None) -> None:
+        """Let go of a call, for a failure or because the program canceled it: the peer is told, and the slot stays taken until
+        its STATUS."""
         if call.abandoned or (call.finished and not call.items):
             return  # there is nothing left to let go of
         call.abandoned = call.closed = call.discard = call.over = True
-        call.why = code
+        call.why = why
         if call.finished:
             call.drop()
             return
         call.forget()
         self.owe(call)
-        call.cancel_code = Code.DEADLINE_EXCEEDED if code == Code.DEADLINE_EXCEEDED else Code.CANCELLED
+        late = why is not None and why.code == Code.DEADLINE_EXCEEDED
+        call.cancel_code = Code.DEADLINE_EXCEEDED if late else Code.CANCELLED
         self._wake_stream(call)
 
     def lost(self, call: Call) -> Failure:

@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from ._call import Call, Failure
 from ._connection import Connection
-from ._errors import Code, not_executed, rpc_error
+from ._errors import Code, rpc_error
 from ._frame import END
-from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, let_go, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, because, let_go, no_response, several_responses
 from ._stream import Sending
 
 Req = TypeVar("Req", bound=Message)
@@ -23,6 +23,8 @@ Res = TypeVar("Res", bound=Message)
 class CallStream(Generic[Req, Res]):
     """A call that opens when it is first used."""
 
+    _call: Call | None = None
+
     def __init__(self, conn: Connection, method: Method[Req, Res], request: Req | None, options: CallOptions) -> None:
         self._conn = conn
         self._method = method
@@ -30,15 +32,15 @@ class CallStream(Generic[Req, Res]):
         # Encoded now: what is wrong with the request shows where it was given.
         self._first = None if request is None else method.encode_request(request, conn._session)
         self._opening = asyncio.Lock()
-        self._call: Call | None = None
         self._shut = ""  # why this side sends no more, where it is of its own doing
+        self._unopened: Failure | None = None  # how a call fails that ended before it was opened
 
     async def _opened(self) -> Call:
         if self._call is None:
             async with self._opening:
                 if self._call is None:
-                    if self._shut == CLOSED:
-                        raise self._method.named(not_executed(Code.CANCELLED, "canceled by the caller"))
+                    if self._unopened is not None:
+                        raise self._method.error(self._unopened)
                     first = self._first
                     self._call = await self._conn._open(self._method, first, first is not None, self._options)
                     self._first = None
@@ -51,8 +53,8 @@ class CallStream(Generic[Req, Res]):
             data = await self._conn._receive(call)
             if data is not None:
                 return self._method.decode_response(data)
-        except BaseException:
-            self._conn._abandon(call)  # canceled, or the peer sent nonsense
+        except BaseException as e:
+            self._conn._abandon(call, because(e))  # canceled, or the peer sent nonsense
             raise
         self._finish(call)
         return None
@@ -71,10 +73,14 @@ class CallStream(Generic[Req, Res]):
             raise self._method.error(failure)
 
     async def _put(self, message: Req) -> bool:
-        """Send a message; False says that the peer has ended the call."""
-        data = self._method.encode_request(message, self._conn._session, first=self._call is None)
+        """Send a message; False says that the peer has ended the call. One that cannot be sent ends it."""
         if self._shut:
             self._check_shut()
+        try:
+            data = self._method.encode_request(message, self._conn._session, first=self._call is None)
+        except Exception as e:
+            self._give_up(because(e))
+            raise
         call = await self._opened()
         try:
             return await self._conn._send(call, Sending(data))
@@ -99,8 +105,13 @@ class CallStream(Generic[Req, Res]):
 
     def _cancel(self) -> None:
         self._shut = CLOSED
+        self._give_up(None)
+
+    def _give_up(self, why: Failure | None) -> None:
         if self._call is not None:
-            self._conn._abandon(self._call)
+            self._conn._abandon(self._call, why)
+        elif self._unopened is None:
+            self._unopened = why or Failure(Code.CANCELLED, "canceled by the caller", not_executed=True)
 
     async def aclose(self) -> None:
         """End the call if it has not ended: its handler is told."""
@@ -142,8 +153,9 @@ class BidiStream(CallStream[Req, Res], AsyncIterator[Res]):
     """
 
     async def send(self, message: Req) -> None:
-        """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
-        how. Behind close_send and aclose it is an RpcError, FAILED_PRECONDITION."""
+        """Send a message; it waits while the peer is behind. EOFError says that the call is over: receive tells how. Behind
+        close_send and aclose it is an RpcError, FAILED_PRECONDITION. Any other error has ended the call: a message that is too
+        large, or cannot be encoded, does so."""
         if not await self._put(message):
             call = self._call
             if call is not None and call.late and not call.finished:

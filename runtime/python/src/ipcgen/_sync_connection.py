@@ -19,10 +19,10 @@ from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 
-from ._call import Call, Incoming, SlotWaiter
+from ._call import Call, Failure, Incoming, SlotWaiter
 from ._channel import Channel, Peer
 from ._connection import LAST_WORDS, io_error
-from ._errors import Code, Reason, SessionError, not_executed, rpc_error
+from ._errors import Code, Reason, SessionError, not_executed
 from ._fork import watch
 from ._frame import END, NO_METADATA, encode_metadata
 from ._limits import Limits, settle
@@ -191,7 +191,7 @@ class SyncConnection:
         while True:
             handed = session.handed
             while self._dropped:
-                session.abandon(self._dropped.pop(), Code.CANCELLED)
+                session.abandon(self._dropped.pop(), None)
             if session.wants_write or self._channel.unsent:
                 self._flush()
             if ready() or session.ended is not None:
@@ -404,14 +404,15 @@ class SyncConnection:
 
     def _give_up_late(self, method: Method[Any, Any], call: Call) -> None:
         """End a call whose deadline has passed. Called with the lock held."""
-        self._session.abandon(call, Code.DEADLINE_EXCEEDED)
+        late = Failure(Code.DEADLINE_EXCEEDED, "no answer within the deadline")
+        self._session.abandon(call, late)
         self._push()
-        raise method.named(rpc_error(Code.DEADLINE_EXCEEDED, "no answer within the deadline"))
+        raise method.error(late)
 
-    def _abandon(self, call: Call) -> None:
+    def _abandon(self, call: Call, why: Failure | None = None) -> None:
         """Let go of a call, at once on this side. Called with the lock held."""
         if not call.abandoned:
-            self._session.abandon(call, Code.CANCELLED)
+            self._session.abandon(call, why)
             if self._session.ended is None:
                 self._push()
             if self._reading:  # by the thread that waits for this call, perhaps

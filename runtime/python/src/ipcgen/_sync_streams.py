@@ -9,9 +9,9 @@ from typing import Any, Generic, Self, TypeVar
 from google.protobuf.message import Message
 
 from ._call import Call, Failure
-from ._errors import Code, not_executed, rpc_error
+from ._errors import Code, rpc_error
 from ._frame import END
-from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, let_go, no_response, several_responses
+from ._method import CLOSED, CLOSED_HALF, CallOptions, Method, because, let_go, no_response, several_responses
 from ._stream import Sending
 from ._sync_connection import SyncConnection
 
@@ -22,20 +22,22 @@ Res = TypeVar("Res", bound=Message)
 class SyncStream(Generic[Req, Res]):
     """A call that opens when it is first used."""
 
+    _call: Call | None = None
+
     def __init__(
         self, conn: SyncConnection, method: Method[Req, Res], request: Req | None, options: CallOptions
     ) -> None:
         self._conn, self._method, self._options = conn, method, options
         # Encoded now: what is wrong with the request shows where it was given.
         self._first = None if request is None else method.encode_request(request, conn._session)
-        self._call: Call | None = None
         self._shut = ""  # why this side sends no more, where it is of its own doing
+        self._unopened: Failure | None = None  # how a call fails that ended before it was opened
 
     def _opened(self) -> Call:
         """Called with the connection's lock held."""
         if self._call is None:
-            if self._shut == CLOSED:
-                raise self._method.named(not_executed(Code.CANCELLED, "canceled by the caller"))
+            if self._unopened is not None:
+                raise self._method.error(self._unopened)
             first, self._first = self._first, None
             self._call = self._conn._open(self._method, first, first is not None, self._options)
         return self._call
@@ -54,8 +56,8 @@ class SyncStream(Generic[Req, Res]):
                     conn._push()
                 if data is not None:
                     return self._method.decode_response(data)
-            except BaseException:
-                conn._abandon(call)
+            except BaseException as e:
+                conn._abandon(call, because(e))
                 raise
             self._finish(call)
             return None
@@ -74,10 +76,15 @@ class SyncStream(Generic[Req, Res]):
             raise self._method.error(failure)
 
     def _put(self, message: Message) -> bool:
-        """Send a message; False says that the peer has ended the call, or the deadline has passed."""
-        data = self._method.encode_request(message, self._conn._session, first=self._call is None)
+        """Send a message; False says that the peer has ended the call, or the deadline has passed. One that cannot be sent ends
+        it."""
         if self._shut:
             self._check_shut()
+        try:
+            data = self._method.encode_request(message, self._conn._session, first=self._call is None)
+        except Exception as e:
+            self._give_up(because(e))
+            raise
         return self._put_data(Sending(data))
 
     def _check_shut(self) -> None:
@@ -102,9 +109,14 @@ class SyncStream(Generic[Req, Res]):
     def close(self) -> None:
         """End the call if it has not ended: its handler is told."""
         self._shut = CLOSED
-        if self._call is not None and not self._conn._left:
+        self._give_up(None)
+
+    def _give_up(self, why: Failure | None) -> None:
+        if self._call is None:
+            self._unopened = self._unopened or why or Failure(Code.CANCELLED, "canceled by the caller", not_executed=True)
+        elif not self._conn._left:
             with self._conn._lock:
-                self._conn._abandon(self._call)
+                self._conn._abandon(self._call, why)
 
     def __enter__(self) -> Self:
         with self._conn._lock:
@@ -125,7 +137,7 @@ class SyncStream(Generic[Req, Res]):
 
     def __del__(self) -> None:
         # Leaving a "for" drops its iterator: that ends the call.
-        call = getattr(self, "_call", None)
+        call = self._call
         if call is not None and not call.finished and not call.abandoned:
             self._conn._drop(call)
 
@@ -141,8 +153,9 @@ class SyncBidiStream(SyncStream[Req, Res], Iterator[Res]):
     """
 
     def send(self, message: Req) -> None:
-        """Send a message; it waits while the peer is behind. EOFError says that the peer has ended the call: receive tells
-        how. Behind close_send and close it is an RpcError, FAILED_PRECONDITION."""
+        """Send a message; it waits while the peer is behind. EOFError says that the call is over: receive tells how. Behind
+        close_send and close it is an RpcError, FAILED_PRECONDITION. Any other error has ended the call: a message that is too
+        large, or cannot be encoded, does so."""
         if not self._put(message):
             call = self._call
             assert call is not None
