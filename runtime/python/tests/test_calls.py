@@ -145,6 +145,29 @@ async def test_a_wrong_type_is_said_before_anything_is_sent() -> None:
     async with ipcgen.local(Echo()) as conn:
         with pytest.raises(TypeError, match=r"echo\.v1\.Echo/Say: want a message of the type echo\.v1\.SayRequest"):
             await EchoClient(conn).say(Empty())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"echo\.v1\.Echo/Repeat: want a message of the type"):
+            EchoClient(conn).repeat(Empty())  # type: ignore[arg-type]
+        gc.collect()  # what was made of it meets its end without a warning
+
+
+async def test_closing_a_call_that_waits_for_its_slot() -> None:
+    echo = Echo()
+    async with ipcgen.local(echo, limits=ipcgen.Limits(calls=1)) as conn:
+        first = asyncio.create_task(EchoClient(conn).say(request("wait")))
+        await echo.waiting.wait()
+        chat = EchoClient(conn).chat()
+        sending = asyncio.create_task(chat.send(request("x")))
+        await settled(lambda: bool(conn._session.queue))
+        await chat.aclose()
+        first.cancel()
+        with pytest.raises(RpcError) as caught:
+            await sending
+        assert caught.value.code == Code.CANCELLED
+        with pytest.raises(RpcError) as caught:
+            await chat.receive()
+        assert caught.value.code == Code.CANCELLED
+        await settled(lambda: not conn._session.pending)
+        await asyncio.wait((first,))
 
 
 async def test_deadline() -> None:

@@ -252,6 +252,26 @@ def test_a_message_that_cannot_be_sent_ends_the_call(conn: ipcgen.SyncConnection
         assert (caught.value.code, caught.value.remote) == (Code.RESOURCE_EXHAUSTED, False)
 
 
+def test_closing_a_call_that_waits_for_its_slot(tmp_path: Path) -> None:
+    server = Server(f"unix:{tmp_path}/one.sock", ipcgen.Limits(calls=1))
+    try:
+        with ipcgen.dial_sync(server.address) as conn, ThreadPoolExecutor() as pool:
+            client = EchoClientSync(conn)
+            with client.chat() as first:
+                chat = client.chat()
+                sending = pool.submit(chat.send, request("x"))
+                settled(lambda: bool(conn._session.queue))
+                chat.close()
+                first.close_send()
+                assert first.receive() is None
+            with pytest.raises(RpcError) as caught:
+                sending.result()
+            assert caught.value.code == Code.CANCELLED
+            settled(lambda: not conn._session.pending)
+    finally:
+        server.close()
+
+
 def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
     with EchoClientSync(conn).chat() as chat:
         chat.close_send()

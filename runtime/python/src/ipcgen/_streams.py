@@ -44,6 +44,9 @@ class CallStream(Generic[Req, Res]):
                     first = self._first
                     self._call = await self._conn._open(self._method, first, first is not None, self._options)
                     self._first = None
+                    if self._unopened is not None:  # while it waited for its slot
+                        self._conn._abandon(self._call, self._unopened)
+                        raise self._method.error(self._unopened)
         return self._call
 
     async def _next(self) -> Res | None:

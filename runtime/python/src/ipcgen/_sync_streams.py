@@ -40,6 +40,9 @@ class SyncStream(Generic[Req, Res]):
                 raise self._method.error(self._unopened)
             first, self._first = self._first, None
             self._call = self._conn._open(self._method, first, first is not None, self._options)
+            if self._unopened is not None:  # while it waited for its slot
+                self._conn._abandon(self._call, self._unopened)
+                raise self._method.error(self._unopened)
         return self._call
 
     def _next(self) -> Res | None:
