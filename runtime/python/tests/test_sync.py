@@ -272,6 +272,29 @@ def test_closing_a_call_that_waits_for_its_slot(tmp_path: Path) -> None:
         server.close()
 
 
+def test_sending_and_receiving_open_one_call(tmp_path: Path) -> None:
+    server = Server(f"unix:{tmp_path}/one.sock", ipcgen.Limits(calls=1))
+    try:
+        with ipcgen.dial_sync(server.address) as conn, ThreadPoolExecutor() as pool:
+            client = EchoClientSync(conn)
+            with client.chat() as first:
+                chat = client.chat()
+                receiving = pool.submit(chat.receive)
+                settled(lambda: bool(conn._session.queue))
+                sending = pool.submit(chat.send, request("x"))
+                settled(lambda: sending.running() and chat._opening.locked())
+                assert len(conn._session.queue) == 1
+                first.close_send()
+                assert first.receive() is None
+            sending.result()
+            response = receiving.result()
+            assert response is not None
+            assert response.text == "x"
+            chat.close()
+    finally:
+        server.close()
+
+
 def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
     with EchoClientSync(conn).chat() as chat:
         chat.close_send()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -30,26 +31,33 @@ class SyncStream(Generic[Req, Res]):
         self._conn, self._method, self._options = conn, method, options
         # Encoded now: what is wrong with the request shows where it was given.
         self._first = None if request is None else method.encode_request(request, conn._session)
+        self._opening = threading.Lock()
         self._shut = ""  # why this side sends no more, where it is of its own doing
         self._unopened: Failure | None = None  # how a call fails that ended before it was opened
 
     def _opened(self) -> Call:
-        """Called with the connection's lock held."""
         if self._call is None:
-            if self._unopened is not None:
-                raise self._method.error(self._unopened)
-            first, self._first = self._first, None
-            self._call = self._conn._open(self._method, first, first is not None, self._options)
-            if self._unopened is not None:  # while it waited for its slot
-                self._conn._abandon(self._call, self._unopened)
-                raise self._method.error(self._unopened)
+            with self._opening:  # one thread may send while another receives
+                if self._call is None:
+                    with self._conn._lock:
+                        self._open()
+        assert self._call is not None
         return self._call
+
+    def _open(self) -> None:
+        """Called with the connection's lock held, which is released while the call waits for its slot."""
+        if self._unopened is not None:
+            raise self._method.error(self._unopened)
+        first, self._first = self._first, None
+        self._call = self._conn._open(self._method, first, first is not None, self._options)
+        if self._unopened is not None:  # while it waited for its slot
+            self._conn._abandon(self._call, self._unopened)
+            raise self._method.error(self._unopened)
 
     def _next(self) -> Res | None:
         """Return the next response; None when the call has ended well."""
-        conn = self._conn
+        conn, call = self._conn, self._opened()
         with conn._lock:
-            call = self._opened()
             try:
                 data = call.take()
                 if data is None:
@@ -101,8 +109,8 @@ class SyncStream(Generic[Req, Res]):
         self._put_data(Sending(None, END))
 
     def _put_data(self, out: Sending) -> bool:
+        call = self._opened()
         with self._conn._lock:
-            call = self._opened()
             try:
                 return self._conn._send(call, out)
             except BaseException:
@@ -122,8 +130,7 @@ class SyncStream(Generic[Req, Res]):
                 self._conn._abandon(self._call, why)
 
     def __enter__(self) -> Self:
-        with self._conn._lock:
-            self._opened()
+        self._opened()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
