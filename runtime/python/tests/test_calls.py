@@ -141,6 +141,28 @@ async def test_metadata_and_trailers() -> None:
         await client.say(request("x"), metadata={"raw": raw})
 
 
+class Trailing(EchoService):
+    """Sends a trailer of so many of the text."""
+
+    async def say(self, request: SayRequest) -> SayResponse:
+        ipcgen.current().set_trailer("t", request.text * request.times)
+        return SayResponse(text="x" * 3000)
+
+
+async def test_metadata_and_trailers_over_the_peers_frame() -> None:
+    async with ipcgen.local(Trailing(), limits=ipcgen.Limits(max_frame=4096)) as conn:
+        client = EchoClient(conn)
+        with pytest.raises(RpcError, match=r"metadata takes 5021 bytes .* over the limit of 4096 of a frame") as caught:
+            await client.say(request("x"), metadata={"m": "x" * 4999})
+        assert (caught.value.code, caught.value.not_executed) == (Code.INVALID_ARGUMENT, True)
+        with pytest.raises(RpcError, match=r"the trailers take 5010 bytes, over the limit of 4096 of a frame") as caught:
+            await client.say(request("x", 5000))
+        assert (caught.value.code, caught.value.not_executed, caught.value.remote) == (Code.RESOURCE_EXHAUSTED, False, True)
+        for text, times in ("x", 1080), ("\N{GRINNING FACE}", 270):  # four bytes each
+            assert len((await client.say(request(text, times))).text) == 3000
+        assert conn.error is None
+
+
 async def test_a_wrong_type_is_said_before_anything_is_sent() -> None:
     async with ipcgen.local(Echo()) as conn:
         with pytest.raises(TypeError, match=r"echo\.v1\.Echo/Say: want a message of the type echo\.v1\.SayRequest"):

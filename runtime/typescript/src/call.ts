@@ -6,7 +6,7 @@ import type { Failure } from "./failure.js";
 import { Flag, nextGeneration, sideOf, slotOf, streamID, streamName, Type, Violation } from "./frame.js";
 import type { Header, Side } from "./frame.js";
 import { encodable, noMetadata } from "./metadata.js";
-import type { Encodable, Metadata, MetadataInit } from "./metadata.js";
+import type { Metadata, MetadataInit } from "./metadata.js";
 import { encodeCall, parseStatus } from "./payload.js";
 import { Stream } from "./stream.js";
 import type { Shared } from "./stream.js";
@@ -170,9 +170,10 @@ export class Calls {
   /** Sends the CALL, with the request in it when it fits. */
   private open(call: Call, slot: number): void {
     const { o } = call;
-    let md: Encodable | undefined;
+    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.round((call.deadline - performance.now()) * 1e6));
+    let head: Buffer;
     try {
-      md = o.metadata === undefined ? undefined : encodable(o.metadata, this.shared.limits.metadata);
+      head = this.head(o, timeout);
     } catch (err) {
       this.give(slot);
       call.end(notExecuted(Code.InvalidArgument, (err as Error).message));
@@ -186,8 +187,6 @@ export class Calls {
     this.pending++;
     call.opened();
     call.mark = this.shared.writer.queued;
-    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.round((call.deadline - performance.now()) * 1e6));
-    const head = encodeCall(o.method, timeout, md);
     const last = o.open ? 0 : Flag.End;
     if (o.request === undefined) {
       this.shared.writer.append(Type.Call, last, id, 0, head);
@@ -198,6 +197,17 @@ export class Calls {
       this.shared.writer.append(Type.Call, 0, id, 0, head);
       void stream.send(o.request, !o.open); // where the peer ends the call before it has all, the STATUS tells how
     }
+  }
+
+  /** What stands before the request in a CALL. Throws an Error that says why the metadata may not be sent. */
+  private head(o: Outgoing, timeout: number): Buffer {
+    const md = o.metadata === undefined ? undefined : encodable(o.metadata, this.shared.limits.metadata);
+    const head = encodeCall(o.method, timeout, md);
+    const most = this.shared.agreed.maxFrame;
+    if (head.length > most) {
+      throw new Error(`the call's metadata takes ${head.length} bytes with what goes before it, over the limit of ${most} of a frame`);
+    }
+    return head;
   }
 
   /** Hands a slot to the call that has waited longest, or keeps it. */

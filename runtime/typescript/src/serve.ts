@@ -113,6 +113,11 @@ function reasonOf(cause: Cause): DOMException {
   return cause === "deadline" ? new DOMException("the call's deadline has passed", "TimeoutError") : new DOMException(`the call is ${cause === "session ended" ? "lost: its session has ended" : cause}`, "AbortError");
 }
 
+/** How many bytes stand before the message in the STATUS of a call that went well. */
+function headSize(incoming: Incoming): number {
+  return incoming.encodedTrailers.reduce((size, [name, value]) => size + name.length + value.length + 3, emptyStatus.length);
+}
+
 /** A place for a call of the peer. */
 interface Slot {
   generation: number;
@@ -269,6 +274,7 @@ export class ServedCalls {
     if (slot.incoming !== incoming) {
       return; // the session has ended
     }
+    f ??= this.tooLong(incoming);
     if (f === undefined && message !== undefined && !this.fits(incoming, message)) {
       // The answer outlives the handler: what ends the wait is the caller giving up, or the session's end.
       void stream.send(message, false).then((sent) => {
@@ -295,13 +301,16 @@ export class ServedCalls {
     this.settle();
   }
 
+  /** How a call that went well fails whose trailers do not go with the STATUS. */
+  private tooLong(incoming: Incoming): Failure | undefined {
+    const size = headSize(incoming);
+    const most = this.shared.agreed.maxFrame;
+    return size > most ? failure(Code.ResourceExhausted, `the trailers take ${size} bytes, over the limit of ${most} of a frame`) : undefined;
+  }
+
   /** Whether a message can travel in the STATUS: there is space in the frame, and room. */
   private fits(incoming: Incoming, message: Uint8Array): boolean {
-    let size = emptyStatus.length + message.length;
-    for (const [name, value] of incoming.encodedTrailers) {
-      size += name.length + value.length + 3;
-    }
-    return size <= this.shared.agreed.maxFrame && (message.length <= 4096 || this.shared.writer.hasRoom);
+    return headSize(incoming) + message.length <= this.shared.agreed.maxFrame && (message.length <= 4096 || this.shared.writer.hasRoom);
   }
 
   /** Sends the STATUS of a call that went well. */

@@ -124,6 +124,23 @@ test("metadata and trailers are text or bytes", async () => {
   assert.ok(err.notExecuted);
 });
 
+test("metadata and trailers over the peer's frame fail their call alone", async () => {
+  const say = ({ times }: { times: number }, context: CallContext): { text: string } => {
+    context.setTrailer("t", "x".repeat(times));
+    return { text: "x".repeat(3000) };
+  };
+  await using conn = await to({ say }, { limits: { maxFrame: 4096 } });
+  const c = client(Echo, conn);
+  const refused = await failed(c.say({ text: "" }, { metadata: { m: "x".repeat(4999) } }));
+  assert.ok(refused.code === Code.InvalidArgument && refused.notExecuted);
+  assert.match(refused.text, /metadata takes 5021 bytes .* over the limit of 4096 of a frame/);
+  const long = await failed(c.say({ times: 5000 }));
+  assert.ok(long.code === Code.ResourceExhausted && long.remote && !long.notExecuted);
+  assert.match(long.text, /the trailers take 5010 bytes, over the limit of 4096 of a frame/);
+  assert.equal((await c.say({ times: 1080 })).text.length, 3000);
+  assert.equal(conn.error, undefined);
+});
+
 test("a deadline ends the call on both sides", async () => {
   const reason = gate<DOMException>();
   await using conn = await to({

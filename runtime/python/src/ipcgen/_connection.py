@@ -17,7 +17,7 @@ from ._call import Call, Failure, Incoming, SlotWaiter
 from ._channel import Channel, Peer
 from ._errors import Code, Reason, SessionError, not_executed
 from ._fork import watch
-from ._frame import END, NO_METADATA, encode_metadata
+from ._frame import END, NO_METADATA
 from ._session import Session
 from ._stream import Sending, Stream
 
@@ -306,10 +306,7 @@ class Connection:
         if timeout is not None:
             deadline = self._loop.time() + timeout
         if options and options.get("metadata"):
-            try:
-                metadata = encode_metadata(options["metadata"], self._limits.metadata)
-            except ValueError as e:
-                raise method.named(not_executed(Code.INVALID_ARGUMENT, str(e))) from e
+            metadata = method.metadata(options["metadata"], session)
         if failure := session.refusal():
             raise method.error(failure)
         slot = session.free.pop() if session.free else await self._wait_slot(method, deadline)
@@ -425,7 +422,8 @@ class Connection:
         failure, message = None, None
         try:
             message = await binding.run(self, incoming)
-            if message is not None and not self._session.fits(incoming, message):
+            failure = self._session.too_long(incoming)
+            if failure is None and message is not None and not self._session.fits(incoming, message):
                 await self._send(incoming, Sending(message))
                 message = None
         except BaseException as e:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from ._call import Call, Failure
 from ._errors import Code, RpcError, not_executed, rpc_error
+from ._frame import CALL_HEAD, NO_METADATA, encode_metadata
 from ._session import Session
 
 Req = TypeVar("Req", bound=Message)
@@ -80,6 +81,21 @@ class Method(Generic[Req, Res]):
         if timeout != timeout:
             raise self.named(not_executed(Code.INVALID_ARGUMENT, f"timeout is {timeout}: want seconds"))
         return timeout if timeout < ENDLESS else None
+
+    def metadata(self, metadata: Mapping[str, str], session: Session) -> bytes:
+        """Return a call's metadata as it travels; an RpcError or TypeError says why it cannot."""
+        try:
+            encoded = encode_metadata(metadata, session.limits.metadata)
+        except ValueError as e:
+            raise self.named(not_executed(Code.INVALID_ARGUMENT, str(e))) from e
+        size = CALL_HEAD.size - len(NO_METADATA) + len(encoded)
+        if size > session.max_frame:
+            text = (
+                f"the call's metadata takes {size} bytes with what goes before it, "
+                f"over the limit of {session.max_frame} of a frame"
+            )
+            raise self.named(not_executed(Code.INVALID_ARGUMENT, text))
+        return encoded
 
     def encode_request(self, message: Message, session: Session, *, first: bool = True) -> bytes:
         """Return a request as it travels; an RpcError or TypeError says why it cannot. Where it is not the first of its call

@@ -553,9 +553,26 @@ class Session:
                 self._put_success(call, message)
         self.settle_drain()
 
+    def too_long(self, call: Incoming) -> Failure | None:
+        """Say how a call that went well fails whose trailers do not go with the STATUS."""
+        if not call.trailers:
+            return None
+        size = self._head_size(call)
+        if size <= self.max_frame:
+            return None
+        text = f"the trailers take {size} bytes, over the limit of {self.max_frame} of a frame"
+        return Failure(Code.RESOURCE_EXHAUSTED, text)
+
+    def _head_size(self, call: Incoming) -> int:
+        """Return how many bytes stand before the message in the STATUS of a call that went well."""
+        size = len(frame.PLAIN_STATUS)
+        if call.trailers:
+            size += len(frame.encode_metadata(call.trailers, self.limits.metadata)) - len(frame.NO_METADATA)
+        return size
+
     def fits(self, call: Incoming, message: bytes) -> bool:
         """Say whether a message goes with the STATUS; one that does not, or must wait for room, goes before it."""
-        if len(message) + 6 > self.max_frame - sum(len(k) + len(v) * 3 + 3 for k, v in call.trailers.items()):
+        if self._head_size(call) + len(message) > self.max_frame:
             return False
         return len(message) <= MIN_FRAME or self.queued - self.handed < OUT_HIGH
 

@@ -24,7 +24,7 @@ from ._channel import Channel, Peer
 from ._connection import LAST_WORDS, io_error
 from ._errors import Code, Reason, SessionError, not_executed
 from ._fork import watch
-from ._frame import END, NO_METADATA, encode_metadata
+from ._frame import END, NO_METADATA
 from ._limits import Limits, settle
 from ._method import CallOptions, Method
 from ._session import Session
@@ -353,10 +353,7 @@ class SyncConnection:
         if timeout is not None:
             deadline = time.monotonic() + timeout
         if options and options.get("metadata"):
-            try:
-                metadata = encode_metadata(options["metadata"], self._limits.metadata)
-            except ValueError as e:
-                raise method.named(not_executed(Code.INVALID_ARGUMENT, str(e))) from e
+            metadata = method.metadata(options["metadata"], session)
         if failure := session.refusal():
             raise method.error(failure)
         slot = session.free.pop() if session.free else self._wait_slot(method, deadline)
