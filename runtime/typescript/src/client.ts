@@ -149,9 +149,12 @@ interface Progress {
 /** Ends the calls whose streams the program has dropped: else they would keep their slots for as long as the session lives. */
 const dropped = new FinalizationRegistry<Call>(leave);
 
+/** Why a call ends that its program has closed. */
+const closed = "closed by the caller";
+
 /** Ends a call if it has not ended, and forgets what nobody has taken. */
 function leave(call: Call): void {
-  call.calls.giveUp(call, failure(Code.Cancelled, "closed by the caller"));
+  call.calls.giveUp(call, failure(Code.Cancelled, closed));
   call.stream?.drop();
 }
 
@@ -267,10 +270,13 @@ class CallStream {
 
   /** Ends the call if it has not ended, and forgets what nobody has taken. */
   close(): void {
-    const { over } = this;
+    const { over, progress } = this;
+    if (over && (this.call.stream?.waiting ?? 0) > 0) {
+      progress.failed = failure(Code.Cancelled, closed); // it has not ended well for a program that has not got all of it
+    }
     leave(this.call);
     if (!over) {
-      this.progress.shut = "this side has closed the call";
+      progress.shut = "this side has closed the call";
     }
   }
 }

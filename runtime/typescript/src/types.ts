@@ -34,7 +34,7 @@ export interface BidiCall<Req extends Message, Res extends Message> extends Asyn
   closeSend(): Promise<void>;
   /** The next message; undefined when the call has ended well. Rejects with the RpcError when it has not. */
   receive(): Promise<Res | undefined>;
-  /** Ends the call if it has not ended: the handler's signal is aborted. */
+  /** Ends the call if it has not ended: the handler's signal is aborted. What was not received is given up. */
   close(): void;
 }
 

@@ -231,6 +231,26 @@ test("leaving the scope of a bidirectional call ends it", async () => {
   assert.ok(err instanceof RpcError && err.code === Code.Cancelled);
 });
 
+test("receiving from a call that was closed with messages unread is an error", async () => {
+  await using conn = await local([echo()]);
+  for (const times of [0, 2]) {
+    await using call = client(Echo, conn).chat();
+    for (let i = 0; i < times; i++) {
+      await call.send({ text: "x" });
+    }
+    await call.closeSend();
+    while (await call.send({ text: "over?" }).catch(() => true)) {
+      await conn.ping(); // until its end has come
+    }
+    call.close();
+    if (times === 0) {
+      assert.equal(await call.receive(), undefined);
+    } else {
+      assert.equal((await failed(call.receive())).code, Code.Cancelled);
+    }
+  }
+});
+
 test("sending on what this side has closed is an error", async () => {
   await using conn = await local([echo()]);
   const chat = client(Echo, conn).chat();
