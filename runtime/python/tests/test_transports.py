@@ -151,7 +151,8 @@ async def test_every_kind_of_call_ends_when_the_peer_is_killed(shape: str, tmp_p
                 await call
             await conn.wait_closed()
             assert conn.error is not None
-            assert conn.error.reason == Reason.PEER_GONE
+            assert (conn.error.reason, conn.error.peer) == (Reason.PEER_GONE, there)
+            assert str(conn.error).startswith(f"session with {there} ended: peer gone: ")
     finally:
         server.kill()
         server.wait()
@@ -189,7 +190,8 @@ async def endless(client: EchoClient, shape: str) -> None:
 
 
 def test_a_thread_that_waits_is_told_when_the_peer_is_killed(tmp_path: Path) -> None:
-    with ipcgen.dial_sync(command("deadly", "stdio:")) as conn, pytest.raises(RpcError, match="exit status 9") as caught:
+    ended = r"session with exec:\S+ ended: .* exit status 9"
+    with ipcgen.dial_sync(command("deadly", "stdio:")) as conn, pytest.raises(RpcError, match=ended) as caught:
         EchoClientSync(conn).say(SayRequest(text="9"))
     assert (caught.value.code, caught.value.not_executed) == (Code.UNAVAILABLE, False)
 

@@ -164,7 +164,7 @@ export async function dial(address: string, options: DialOptions = {}): Promise<
   try {
     return connOf(await endpoint.start(transport, 0, options.signal));
   } catch (err) {
-    throw err instanceof SessionError ? new SessionError(err.reason, err.text, { during: `dial ${address}`, cause: err.cause }) : err;
+    throw err instanceof SessionError ? new SessionError(err.reason, err.text, { during: `dial ${address}`, peer: err.peer, cause: err.cause }) : err;
   }
 }
 

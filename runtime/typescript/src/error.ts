@@ -160,13 +160,18 @@ export function reasonName(reason: Reason): string {
 /** Why a session ended, or did not begin. It is the cause of the errors of calls that ended with it. */
 export class SessionError extends Error {
   override readonly name = "SessionError";
+  /** The peer's address, as in Peer; undefined where there was no session yet. */
+  readonly peer: string | undefined;
 
   constructor(
     readonly reason: Reason,
     /** What was found. */
     readonly text: string,
-    options?: ErrorOptions & { during?: string },
+    options: ErrorOptions & { during?: string; peer?: string | undefined } = {},
   ) {
-    super(`${options?.during === undefined ? "" : options.during + ": "}session ended: ${reasonName(reason)}: ${text}`, options);
+    const { during, peer, cause } = options;
+    const session = `session${peer === undefined ? "" : ` with ${peer}`} ended: ${reasonName(reason)}: ${text}`;
+    super(during === undefined ? session : `${during}: ${session}`, cause === undefined ? undefined : { cause });
+    this.peer = peer;
   }
 }

@@ -78,7 +78,7 @@ export class Handshake {
   /** The session has ended meanwhile. */
   fail(err: SessionError): void {
     const silent = err.reason === Reason.PeerGone && this.seen.length === 0;
-    this.reject(silent ? new PeerSilent(err.reason, err.text, { cause: err.cause }) : err);
+    this.reject(silent ? new PeerSilent(err.reason, err.text, { peer: err.peer, cause: err.cause }) : err);
   }
 
   /**

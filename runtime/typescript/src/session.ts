@@ -363,10 +363,11 @@ export class Session implements Receiver, WriterOwner {
   }
 
   /** Ends the session for the reason of the first call; later ones do nothing. */
-  private end(e: SessionError): void {
+  private end(why: SessionError): void {
     if (this.ended !== undefined) {
       return;
     }
+    const e = new SessionError(why.reason, why.text, { peer: this.transport.address, cause: why.cause });
     this.ended = e;
     this.lastWords?.stop();
     this.transport.close(this.farewell(e));
@@ -384,7 +385,7 @@ export class Session implements Receiver, WriterOwner {
     this.tellEnd(e);
     const quietly: Reason[] = [Reason.Closed, Reason.Drained, Reason.PeerGone];
     if (this.handshake === undefined && !quietly.includes(e.reason)) {
-      this.config.log.warn(`ipcgen: ${this.transport.address}: ${e.message}`);
+      this.config.log.warn(`ipcgen: ${e.message}`);
     }
   }
 

@@ -250,7 +250,9 @@ test("calls of every kind end when the peer is killed", async () => {
   }
   await lost(queued, true);
   await lost((async () => { while ((await responses.next()).done !== true); })(), false);
-  assert.equal((await conn.ended).reason, Reason.PeerGone);
+  const ended = await conn.ended;
+  assert.deepEqual([ended.reason, ended.peer], [Reason.PeerGone, conn.peer.address]);
+  assert.ok(ended.message.startsWith(`session with ${conn.peer.address} ended: peer gone: `), ended.message);
   await lost(c.say({ text: "" }), true);
 });
 
@@ -317,7 +319,7 @@ test("who only looks whether a server listens is not worth a warning", async () 
   }
   assert.equal(said.length, 2, said.join("\n"));
   for (const text of said) {
-    assert.match(text, /session did not begin: session ended: peer gone/);
+    assert.match(text, /session did not begin: session with \S+ ended: peer gone/);
   }
 });
 

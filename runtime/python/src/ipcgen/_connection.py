@@ -529,6 +529,7 @@ class Connection:
         session = self._session
         if session.ended is not None:
             return
+        error._with(self._channel.peer.address)
         farewell = session.end(error)
         if farewell and not self._channel.unsent:
             with contextlib.suppress(OSError):
@@ -542,4 +543,4 @@ class Connection:
             if waiter is not None:
                 self._wake(waiter)
         if error.reason not in (Reason.CLOSED, Reason.DRAINED, Reason.PEER_GONE) and session.peer is not None:
-            log.warning("session with %s: %s", self._channel.peer.address, error)
+            log.warning("%s", error)

@@ -94,9 +94,20 @@ class SessionError(ConnectionError):
     _silent = False  # the peer left without having sent anything: it only looked whether somebody listens
 
     def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(f"session ended: {REASON_NAMES[reason]}: {text}")
         self.reason = reason
         self.text = text
+        self.peer = ""
+        """The peer's address, as in Peer; nothing where there was no session yet."""
+        super().__init__(self._said())
+
+    def _with(self, peer: str) -> None:
+        """Say with whom the session was."""
+        self.peer = peer
+        self.args = (self._said(),)
+
+    def _said(self) -> str:
+        peer = f" with {self.peer}" if self.peer else ""
+        return f"session{peer} ended: {REASON_NAMES[self.reason]}: {self.text}"
 
 
 class RpcError(Exception):

@@ -506,6 +506,7 @@ class SyncConnection:
         session = self._session
         if session.ended is not None:
             return
+        error._with(self._channel.peer.address)
         farewell = session.end(error)
         if farewell and not self._channel.unsent:
             with contextlib.suppress(OSError):
