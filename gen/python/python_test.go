@@ -1,6 +1,7 @@
 package python_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +130,47 @@ func TestTypes(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// TestPyright wants a program that pyright checks strictly to have no errors in what is in the folders, where there is a
+// pyright: it runs on Node and is no dependency.
+func TestPyright(t *testing.T) {
+	pyright, err := exec.LookPath("pyright")
+	if err != nil {
+		t.Skip(err)
+	}
+	interpreter, err := exec.LookPath(command(t, "", "google.protobuf").Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	project := t.TempDir()
+	var include []string
+	for _, folder := range pythonFolders(t) {
+		from, err := filepath.Abs(filepath.Join(gentest.Testdata, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(project, folder), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+		include = append(include, folder)
+	}
+	src, err := filepath.Abs(runtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(map[string]any{"typeCheckingMode": "strict", "include": include, "extraPaths": []string{src}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(project, "pyrightconfig.json"), config, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(pyright, "--pythonpath", interpreter)
+	cmd.Dir = project
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
