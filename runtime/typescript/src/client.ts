@@ -80,6 +80,15 @@ function encode(m: Method, desc: DescMessage, message: Init | undefined): Uint8A
   }
 }
 
+/** Hands over the trailers of a call. What the program throws is not to reach the session, which is in the middle of a frame. */
+function tellTrailers(s: Session, options: CallOptions | undefined, call: Call): void {
+  try {
+    options?.onTrailers?.(call.trailers);
+  } catch (err) {
+    s.config.log.error("ipcgen: the option onTrailers threw:", err);
+  }
+}
+
 /** What was given in place of something else, for people. */
 function said(v: unknown): string {
   return v === undefined || v === null ? String(v) : `of type ${typeof v}`;
@@ -94,7 +103,7 @@ function unary(s: Session, m: Method, request: Init, options: CallOptions | unde
       answer: (message, whole) => (answer = keep(message, whole)),
       ended: (f) => {
         if (call !== undefined) {
-          options?.onTrailers?.(call.trailers);
+          tellTrailers(s, options, call);
           f ??= tooMany(call, answer);
         }
         if (f !== undefined) {
@@ -182,7 +191,7 @@ class CallStream {
         progress.failed = f;
         progress.shut = undefined;
         if (call !== undefined) {
-          options?.onTrailers?.(call.trailers);
+          tellTrailers(s, options, call);
         }
         ready();
         progress.onEnd?.();

@@ -166,7 +166,7 @@ function fail(m: Method, incoming: Incoming, thrown: unknown): void {
 
 function outcome(m: Method, incoming: Incoming, thrown: unknown): Failure | undefined {
   if (thrown instanceof RpcError) {
-    const details = thrown.details.flatMap((d) => detail(m, d));
+    const details = thrown.details.flatMap((d) => detail(m, incoming, d));
     const code = thrown.code === Code.Ok ? Code.Unknown : thrown.code >>> 0;
     return { ...failure(code, thrown.text), details, notExecuted: thrown.notExecuted && thrown.method === undefined };
   }
@@ -178,10 +178,18 @@ function outcome(m: Method, incoming: Incoming, thrown: unknown): Failure | unde
   return undefined;
 }
 
-/** A typed error as it travels; none where the schema does not declare it for the method. */
-function detail(m: Method, d: Message): Detail[] {
+/** A typed error as it travels; none where the schema does not declare it for the method, or it cannot be encoded. */
+function detail(m: Method, incoming: Incoming, d: Message): Detail[] {
   const desc = m.errors.find((e) => e.typeName === d.$typeName);
-  return desc === undefined ? [] : [{ type: desc.typeName, value: toBinary(desc, d) }];
+  if (desc === undefined) {
+    return [];
+  }
+  try {
+    return [{ type: desc.typeName, value: toBinary(desc, d) }];
+  } catch (err) {
+    incoming.calls.session.config.log.error(`ipcgen: the handler of ${m.path} failed with a ${desc.typeName} that cannot be encoded:`, err);
+    return [];
+  }
 }
 
 /** The requests of a call, as its handler sees them. They can be gone through once. */

@@ -81,6 +81,34 @@ test("an RpcError travels with its code, text and declared details, and no cause
   assert.ok(err.remote && !err.notExecuted);
 });
 
+test("a typed error that cannot be encoded stays, and the rest of its error travels", async () => {
+  const logged: unknown[][] = [];
+  const log = { warn: () => undefined, error: (...args: unknown[]) => void logged.push(args) };
+  const fail = (): never => {
+    throw new RpcError(Code.OutOfRange, "over the limit", { details: [create(TooLongSchema, { limit: -1 })] });
+  };
+  await using conn = await to({ say: ({ text }) => (text === "now" ? fail() : Promise.resolve().then(fail)) }, { log });
+  for (const text of ["now", "later"]) {
+    const err = await failed(client(Echo, conn).say({ text }));
+    assert.deepEqual([err.code, err.text, err.details], [Code.OutOfRange, "over the limit", []]);
+  }
+  assert.equal(logged.length, 2);
+});
+
+test("what onTrailers throws is logged, and the call and its session go on", async () => {
+  const logged: unknown[][] = [];
+  const log = { warn: () => undefined, error: (...args: unknown[]) => void logged.push(args) };
+  await using conn = await local([echo()], { log });
+  const c = client(Echo, conn);
+  const onTrailers = (): never => {
+    throw new Error("mine");
+  };
+  assert.equal((await c.say({ text: "x" }, { onTrailers })).text, "x");
+  assert.equal((await collect(c.repeat({ text: "x", times: 2 }, { onTrailers }))).length, 2);
+  assert.equal(conn.error, undefined);
+  assert.deepEqual(logged.map(([, e]) => (e as Error).message), ["mine", "mine"]);
+});
+
 test("any other error is UNKNOWN to the caller, and logged", async () => {
   const logged: unknown[][] = [];
   const log = { warn: () => undefined, error: (...args: unknown[]) => void logged.push(args) };
