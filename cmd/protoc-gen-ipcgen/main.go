@@ -8,6 +8,7 @@
 //	MFILE=IMPORTPATH[;NAME]    the Go package of a .proto file, in place of its go_package
 //	MFOLDER/=IMPORTPATH        each folder in FOLDER is a Go package below IMPORTPATH
 //	MFILE=PACKAGE              with lang=python, the package that has the code of a .proto file which is generated elsewhere
+//	MFOLDER/=PACKAGE           the same of each folder in FOLDER, below PACKAGE
 //
 // A file lands below the output directory at its .proto file's path relative to its import path. Buf starts the plugin for
 // each folder apart, unless buf.gen.yaml says "strategy: all": an error of a method that another folder declares needs that.
@@ -35,9 +36,16 @@ const help = `protoc-gen-ipcgen is a plugin of protoc and buf, which start it; i
 
    protoc --ipcgen_out=DIR --ipcgen_opt=lang=go FILE...
 
-Its parameters, separated by commas, are lang=LANGUAGE, and MFILE=IMPORTPATH or MFOLDER/=IMPORTPATH, the package of a .proto
-file or of those in a folder. With buf, which starts it for each folder apart, an error of a method that is declared in
-another folder needs "strategy: all" in buf.gen.yaml.
+Its parameters, separated by commas:
+
+   lang=LANGUAGE              what to generate; go where it is not given
+   MFILE=IMPORTPATH[;NAME]    the Go package of a .proto file, in place of its go_package
+   MFOLDER/=IMPORTPATH        each folder in FOLDER is a Go package below IMPORTPATH
+   MFILE=PACKAGE              with lang=python, the package that has the code of a .proto file which is generated elsewhere
+   MFOLDER/=PACKAGE           the same of each folder in FOLDER, below PACKAGE
+
+With buf, which starts it for each folder apart, an error of a method that is declared in another folder needs
+"strategy: all" in buf.gen.yaml.
 
 To generate without protoc, see ipcgen help generate.
 `
@@ -114,7 +122,7 @@ func parse(parameter string) (lang language.Language, packages map[string]string
 		case ok && len(key) > 1 && key[0] == 'M' && value != "":
 			packages[key[1:]] = value
 		default:
-			return lang, nil, fmt.Errorf("unknown parameter %q; there is: lang=LANGUAGE, MFILE=IMPORTPATH", p)
+			return lang, nil, fmt.Errorf("unknown parameter %q; there is: lang=LANGUAGE, MFILE=IMPORTPATH, MFILE=PACKAGE", p)
 		}
 	}
 	lang, err = language.Find(cmp.Or(name, "go"))
