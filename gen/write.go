@@ -36,7 +36,7 @@ type ChangeKind uint8
 const (
 	Missing ChangeKind = iota // it is not there
 	Differs                   // it has other contents
-	Stale                     // the .proto file that it was made from is gone
+	Stale                     // the .proto file that it was made from is gone, or all that it was made for
 )
 
 // String returns the kind as it follows a file's name in a sentence.
@@ -73,7 +73,11 @@ func Compare(outputs []Output, exists func(source string) bool) ([]Change, error
 		if err != nil {
 			problems = append(problems, err)
 		}
-		for _, p := range stale {
+		idle, err := o.idle(stale)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, p := range append(stale, idle...) {
 			if !claimed[p] {
 				claimed[p] = true
 				changes = append(changes, Change{Path: p, Kind: Stale})
@@ -161,6 +165,56 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 		return nil
 	})
 	return found, err
+}
+
+// idle returns the files of the names that yield, such as what makes a folder a package, which serve nothing any more: stale
+// files are all that is left in their folder and below with an ending as the generator's files have.
+func (o *Output) idle(stale []string) ([]string, error) {
+	names := make(map[string]bool)
+	for _, f := range o.Files {
+		if f.Yields {
+			names[path.Base(f.Path)] = true
+		}
+	}
+	if len(names) == 0 || !o.Whole {
+		return nil, nil
+	}
+	used := make(map[string]bool) // folders in which or below which is a file that needs them
+	use := func(folder string) {
+		for ; !used[folder]; folder = filepath.Dir(folder) {
+			used[folder] = true
+			if folder == filepath.Dir(folder) {
+				break
+			}
+		}
+	}
+	for _, f := range o.Files {
+		if !f.Yields {
+			use(filepath.Dir(filepath.Join(o.Dir, filepath.FromSlash(f.Path))))
+		}
+	}
+	var found []string
+	err := filepath.WalkDir(o.Dir, func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && p != o.Dir && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case d.IsDir(), slices.Contains(stale, p):
+		case names[d.Name()]:
+			if b, err := os.ReadFile(p); err == nil && hasHeader(b) {
+				found = append(found, p)
+			} else {
+				use(filepath.Dir(p)) // a package of the user's
+			}
+		case slices.ContainsFunc(o.Endings, func(ending string) bool { return path.Ext(ending) == filepath.Ext(p) }):
+			use(filepath.Dir(p))
+		}
+		return nil
+	})
+	return slices.DeleteFunc(found, func(p string) bool { return used[filepath.Dir(p)] }), err
 }
 
 // escape returns a path so that Glob takes it as it is.

@@ -171,3 +171,45 @@ func TestCompareYields(t *testing.T) {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }
+
+// TestCompareIdle wants what makes a folder a package to go with the last of ipcgen's files in it, where nothing else needs it.
+func TestCompareIdle(t *testing.T) {
+	t.Chdir(t.TempDir())
+	marker, module := "# "+gen.Header+"\n", func(source string) string { return "# " + gen.Header + "\n# source: " + source + "\n" }
+	files := map[string]string{
+		"a/__init__.py":       marker,
+		"a/a_ipc.py":          module("a/a.proto"),
+		"gone/__init__.py":    marker,
+		"gone/v1/__init__.py": marker,
+		"gone/v1/b_ipc.py":    module("gone/v1/b.proto"),
+		"gone/v1/b.go":        "package b\n",
+		"used/__init__.py":    marker,
+		"used/c_ipc.py":       module("used/c.proto"),
+		"used/v1/mine.py":     "",
+		"mine/__init__.py":    "# of the user's\n",
+		"mine/d_ipc.py":       module("mine/d.proto"),
+	}
+	write(t, files)
+	output := gen.Output{Dir: ".", Endings: []string{"_ipc.py"}, Whole: true, Files: []gen.File{
+		{Path: "a/__init__.py", Content: []byte(marker), Yields: true},
+		{Path: "a/a_ipc.py", Content: []byte(files["a/a_ipc.py"])},
+	}}
+	changes, err := gen.Compare([]gen.Output{output}, func(source string) bool { return source == "a/a.proto" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes {
+		if c.Kind != gen.Stale {
+			t.Errorf("%s %s", c.Path, c.Kind)
+		}
+		got = append(got, filepath.ToSlash(c.Path))
+	}
+	want := []string{"gone/__init__.py", "gone/v1/__init__.py", "gone/v1/b_ipc.py", "mine/d_ipc.py", "used/c_ipc.py"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stale files (-want +got):\n%s", diff)
+	}
+	if err := gen.Apply(changes); err != nil {
+		t.Fatal(err)
+	}
+}
