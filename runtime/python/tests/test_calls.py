@@ -105,6 +105,35 @@ async def test_typed_errors() -> None:
     assert str(e) == "echo.v1.Echo/Say: OUT_OF_RANGE: over the limit"
 
 
+class Careless(EchoService):
+    """Fails with errors that are not made as they are to be."""
+
+    def __init__(self, error: Any) -> None:
+        self.error = error
+
+    async def say(self, request: SayRequest) -> SayResponse:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "details", "want"),
+    [
+        (Code.NOT_FOUND, FileNotFoundError("gone"), (), (Code.NOT_FOUND, "gone")),
+        (-1, "x", (), (Code.UNKNOWN, "x")),
+        (2**32, "x", (), (Code.UNKNOWN, "x")),
+        ("NOT_FOUND", "x", (), (Code.UNKNOWN, "x")),
+        (Code.NOT_FOUND, "x", ("a detail",), (Code.NOT_FOUND, "x")),
+        (77, "x", (), (77, "x")),
+    ],
+)
+async def test_an_error_that_is_not_as_it_is_to_be(code: Any, message: Any, details: Any, want: tuple[int, str]) -> None:
+    async with ipcgen.local(Careless(RpcError(code, message, *details))) as conn:
+        with pytest.raises(RpcError) as caught:
+            await EchoClient(conn).say(request("x"))
+        assert (caught.value.code, caught.value.message) == want
+        assert caught.value.remote
+
+
 async def test_what_was_not_written_for_the_caller_stays(caplog: pytest.LogCaptureFixture) -> None:
     async with ipcgen.local(Echo()) as conn:
         with caplog.at_level(logging.ERROR, "ipcgen"), pytest.raises(RpcError) as caught:

@@ -167,8 +167,8 @@ function fail(m: Method, incoming: Incoming, thrown: unknown): void {
 function outcome(m: Method, incoming: Incoming, thrown: unknown): Failure | undefined {
   if (thrown instanceof RpcError) {
     const details = thrown.details.flatMap((d) => detail(m, incoming, d));
-    const code = thrown.code === Code.Ok ? Code.Unknown : thrown.code >>> 0;
-    return { ...failure(code, thrown.text), details, notExecuted: thrown.notExecuted && thrown.method === undefined };
+    const code = thrown.code >>> 0 || Code.Unknown;
+    return { ...failure(code, String(thrown.text)), details, notExecuted: thrown.notExecuted && thrown.method === undefined };
   }
   const name = thrown instanceof Error ? thrown.name : "";
   if ((name === "AbortError" || name === "TimeoutError") && incoming.over !== undefined) {

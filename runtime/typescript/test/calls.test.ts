@@ -95,6 +95,17 @@ test("a typed error that cannot be encoded stays, and the rest of its error trav
   assert.equal(logged.length, 2);
 });
 
+test("an error whose text is none travels as text", async () => {
+  const fail = (): never => {
+    throw new RpcError(Code.NotFound, new Error("gone") as never);
+  };
+  await using conn = await to({ say: ({ text }) => (text === "now" ? fail() : Promise.resolve().then(fail)) });
+  for (const text of ["now", "later"]) {
+    const err = await failed(client(Echo, conn).say({ text }));
+    assert.deepEqual([err.code, err.text], [Code.NotFound, "Error: gone"]);
+  }
+});
+
 test("what onTrailers throws is logged, and the call and its session go on", async () => {
   const logged: unknown[][] = [];
   const log = { warn: () => undefined, error: (...args: unknown[]) => void logged.push(args) };

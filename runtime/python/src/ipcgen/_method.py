@@ -161,10 +161,12 @@ class Method(Generic[Req, Res]):
         """Return what of a handler's error goes to the caller: what was written for it, and nothing else. False says that
         nothing was. Cause is the code with which the handler had been told to stop."""
         if isinstance(error, RpcError):
-            details = [(d.DESCRIPTOR.full_name, d) for d in error.details if d.DESCRIPTOR.full_name in self.errors]
+            messages = [d for d in error.details if isinstance(d, Message)]
+            details = [(d.DESCRIPTOR.full_name, d) for d in messages if d.DESCRIPTOR.full_name in self.errors]
+            sound = isinstance(error.code, int) and 0 < error.code < 1 << 32
             failure = Failure(
-                int(error.code) or Code.UNKNOWN,
-                error.message,
+                int(error.code) if sound else Code.UNKNOWN,
+                str(error.message),  # a program may have put the error that it caught there
                 details=[(name, d.SerializePartialToString()) for name, d in details],
                 not_executed=error.not_executed and not error.method,  # not where it is another call's
             )
