@@ -21,12 +21,12 @@ func Open(transport.Conn) (*Socket, error) { return nil, errNone }
 // A Socket is never made on this system. Its methods are there to be compiled against.
 type Socket struct{}
 
-func (*Socket) Read([]byte) (int, error)                                   { return 0, errNone }
-func (*Socket) Send([]byte, *Segment) error                                { return errNone }
-func (*Socket) Received() int                                              { return 0 }
-func (*Socket) Discard()                                                   {}
-func (*Socket) Attach(int, ring.Identity) (*Segment, error)                { return nil, errNone }
-func (*Socket) Conn(_, _ *Segment, _ time.Duration, _ bool) transport.Conn { return nil }
+func (*Socket) Read([]byte) (int, error)                                            { return 0, errNone }
+func (*Socket) Send([]byte, *Segment) error                                         { return errNone }
+func (*Socket) Received() int                                                       { return 0 }
+func (*Socket) Discard()                                                            {}
+func (*Socket) Attach(int, ring.Identity) (*Segment, error)                         { return nil, errNone }
+func (*Socket) Conn(*Segment, *Segment, time.Duration, bool, func()) transport.Conn { return nil }
 
 // A Segment is never made on this system.
 type Segment struct{}
