@@ -98,7 +98,7 @@ func (s *Session) Unary(ctx context.Context, o Outgoing, req codec.Message, fres
 func (s *Session) await(ctx context.Context, c *Call) (f *Failure, held bool) {
 	s.setAlarm(c.deadline)
 	if s.role == vacant && !c.finished {
-		c.message() // while the peer is at work; where other calls run, too, that is for who decodes it
+		c.message() // in shared memory the peer is at work meanwhile; where other calls run, too, it is for who decodes it
 	}
 	for !c.finished {
 		done, err := s.doInstead(ctx, c)
@@ -223,7 +223,7 @@ func (s *Session) Oneway(ctx context.Context, o Outgoing, req codec.Message) *Fa
 }
 
 // Open starts a call of any other shape. Req is its first message, or nil; last says that no other follows. It ends
-// with Receive's error, or Cancel.
+// with Receive's error, Cancel or GiveUp.
 func (s *Session) Open(ctx context.Context, o Outgoing, req codec.Message, last bool) (*Call, *Failure) {
 	c := new(Call)
 	c.expect()
