@@ -6,7 +6,7 @@ import type { MetadataLimit } from "./metadata.js";
  * be the same user (in brackets). Both sides keep to the smaller value of the first four. Sizes are in bytes.
  */
 export interface Limits {
-  /** One message: 4 MiB (1 MiB). */
+  /** One message: 4 MiB (1 MiB); at most 2040 MiB. */
   maxMessage?: number;
   /** One frame on the wire: 128 KiB (16 KiB). */
   maxFrame?: number;
@@ -75,7 +75,7 @@ export const mostSessions = 1024;
 // Between what bounds a limit is used; the least of assembly is maxMessage.
 const ranges: [keyof Limits & keyof SessionLimits, number, number][] = [
   ["maxFrame", minFrame, (16 << 20) - 1],
-  ["maxMessage", minFrame, 2 ** 31 - 1],
+  ["maxMessage", minFrame, 2040 << 20],
   ["calls", 1, 1 << 15],
   ["window", 4 * minFrame, 2 ** 30],
   ["assembly", minFrame, 2 ** 40],

@@ -19,7 +19,7 @@ class Limits:
     """
 
     max_message: int | None = None
-    """Bytes of a message: 4 MiB (1 MiB)."""
+    """Bytes of a message: 4 MiB (1 MiB); at most 2040 MiB."""
     max_frame: int | None = None
     """Bytes of a frame on the wire: 128 KiB (16 KiB)."""
     calls: int | None = None
@@ -61,7 +61,7 @@ _OTHER = Settled(1 << 20, 16 << 10, 32, 32 << 10, 1 << 20, 2 << 20, MetadataLimi
 def settle(limits: Limits | None, same_user: bool) -> Settled:
     """Return limits with the defaults for a peer filled in and the others brought into their ranges."""
     given, default = limits or Limits(), _SAME_USER if same_user else _OTHER
-    max_message = _within(given.max_message, default.max_message, MIN_FRAME, 2**31 - 1)
+    max_message = _within(given.max_message, default.max_message, MIN_FRAME, 2040 << 20)
     return Settled(
         max_message=max_message,
         max_frame=_within(given.max_frame, default.max_frame, MIN_FRAME, 2**24 - 1),
