@@ -85,15 +85,20 @@ func command(t *testing.T, dir, needs string, args ...string) *exec.Cmd {
 	probe.Env = environ
 	if out, err := probe.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		reason := interpreter + ": " + err.Error() + ": " + lines[len(lines)-1]
-		if slices.Contains(strings.Split(os.Getenv("IPCGEN_INTEROP"), ","), "python") {
-			t.Fatal(reason)
-		}
-		t.Skip(reason)
+		skip(t, interpreter+": "+err.Error()+": "+lines[len(lines)-1])
 	}
 	cmd := exec.Command(interpreter, args...)
 	cmd.Dir, cmd.Env = dir, environ
 	return cmd
+}
+
+// skip skips the test with what is missing, or fails it where IPCGEN_INTEROP has python in it.
+func skip(t *testing.T, missing string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("IPCGEN_INTEROP"), ","), "python") {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }
 
 // TestImport imports what is in the folders, each below its folder's package python, as it would be below a user's.
@@ -133,12 +138,12 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// TestPyright wants a program that pyright checks strictly to have no errors in what is in the folders, where there is a
-// pyright: it runs on Node and is no dependency.
+// TestPyright wants a program that pyright checks strictly to have no errors in what is in the folders. Pyright runs on Node,
+// and is found on the PATH.
 func TestPyright(t *testing.T) {
 	pyright, err := exec.LookPath("pyright")
 	if err != nil {
-		t.Skip(err)
+		skip(t, err.Error())
 	}
 	interpreter, err := exec.LookPath(command(t, "", "google.protobuf").Path)
 	if err != nil {
