@@ -711,7 +711,7 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 			s.flush(ctx)
 			return nil
 		}
-		s.flush(ctx) // also what others owe since the piece is being written: nothing of this message may follow
+		s.flush(ctx)
 	}
 }
 

@@ -179,10 +179,7 @@ func (s *Session) flush(wait context.Context) {
 // flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
 // write. Called with the mutex held.
 func (s *Session) flushLater() {
-	if s.writing || s.ended != nil || s.failed != nil {
-		return
-	}
-	if s.collect(); len(s.out) == 0 { // also what others have left to a write that has just ended
+	if s.writing || s.ended != nil || s.failed != nil || len(s.out) == 0 {
 		return
 	}
 	s.writing = true
