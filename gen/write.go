@@ -151,7 +151,17 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 		}
 		return found, nil
 	}
-	err := filepath.WalkDir(o.Dir, func(p string, d fs.DirEntry, err error) error {
+	err := o.walk(func(p string) {
+		if slices.ContainsFunc(o.Endings, func(ending string) bool { return strings.HasSuffix(p, ending) }) {
+			visit(p)
+		}
+	})
+	return found, err
+}
+
+// walk calls visit for each file below the output directory, but for those in folders whose names begin with a dot.
+func (o *Output) walk(visit func(p string)) error {
+	return filepath.WalkDir(o.Dir, func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -159,12 +169,11 @@ func (o *Output) stale(exists func(source string) bool) ([]string, error) {
 			return err
 		case d.IsDir() && p != o.Dir && strings.HasPrefix(d.Name(), "."):
 			return filepath.SkipDir
-		case !d.IsDir() && slices.ContainsFunc(o.Endings, func(ending string) bool { return strings.HasSuffix(p, ending) }):
+		case !d.IsDir():
 			visit(p)
 		}
 		return nil
 	})
-	return found, err
 }
 
 // idle returns the files of the names that yield, such as what makes a folder a package, which serve nothing any more: stale
@@ -194,16 +203,10 @@ func (o *Output) idle(stale []string) ([]string, error) {
 		}
 	}
 	var found []string
-	err := filepath.WalkDir(o.Dir, func(p string, d fs.DirEntry, err error) error {
+	err := o.walk(func(p string) {
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case d.IsDir() && p != o.Dir && strings.HasPrefix(d.Name(), "."):
-			return filepath.SkipDir
-		case d.IsDir(), slices.Contains(stale, p):
-		case names[d.Name()]:
+		case slices.Contains(stale, p):
+		case names[filepath.Base(p)]:
 			if b, err := os.ReadFile(p); err == nil && hasHeader(b) {
 				found = append(found, p)
 			} else {
@@ -212,7 +215,6 @@ func (o *Output) idle(stale []string) ([]string, error) {
 		case slices.ContainsFunc(o.Endings, func(ending string) bool { return path.Ext(ending) == filepath.Ext(p) }):
 			use(filepath.Dir(p))
 		}
-		return nil
 	})
 	return slices.DeleteFunc(found, func(p string) bool { return used[filepath.Dir(p)] }), err
 }

@@ -673,6 +673,24 @@ func (deaf) Join(ctx context.Context, _ iter.Seq2[*echov1.SayRequest, error]) (*
 	return nil, ctx.Err()
 }
 
+// A sending is of texts, again and again, in a call of which it is the end.
+type sending struct {
+	ctx  context.Context
+	text string
+	want ipc.Code
+}
+
+// unsendable are the reasons why a caller cannot send to a handler that receives nothing.
+func unsendable(t *testing.T) []sending {
+	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	t.Cleanup(cancel)
+	return []sending{
+		{late, strings.Repeat("x", 100_000), ipc.DeadlineExceeded},
+		{t.Context(), "\xff", ipc.InvalidArgument},
+		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
+	}
+}
+
 func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
 	var outcome error
 	hook := func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
@@ -683,17 +701,7 @@ func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
 	}
 	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deaf{})}, Logger: quiet()},
 		&ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{hook}})
-	late, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	for _, c := range []struct {
-		ctx  context.Context
-		text string
-		want ipc.Code
-	}{
-		{late, strings.Repeat("x", 100_000), ipc.DeadlineExceeded},
-		{t.Context(), "\xff", ipc.InvalidArgument},
-		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
-	} {
+	for _, c := range unsendable(t) {
 		_, err := echov1.NewEchoClient(conn).Join(c.ctx, func(yield func(*echov1.SayRequest) bool) {
 			for yield(&echov1.SayRequest{Text: c.text}) {
 			}
@@ -802,17 +810,7 @@ func TestFailedSendIsHowTheCallFails(t *testing.T) {
 	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deafUntil{until: until})},
 		Logger: quiet()}, &ipc.Endpoint{Logger: quiet()})
 	defer close(until)
-	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	for _, c := range []struct {
-		ctx  context.Context
-		text string
-		want ipc.Code
-	}{
-		{late, strings.Repeat("x", 10_000), ipc.DeadlineExceeded},
-		{t.Context(), "\xff", ipc.InvalidArgument},
-		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
-	} {
+	for _, c := range unsendable(t) {
 		chat, err := echov1.NewEchoClient(conn).Chat(c.ctx)
 		if err != nil {
 			t.Fatal(err)

@@ -111,15 +111,21 @@ func releaseAlbum(m *blobsv1.Album) {
 // inMemory starts two sessions that share memory, the second of which serves. They end with the test.
 func inMemory(t *testing.T, configs [2]Config) (client, server *Session, g *gallery) {
 	t.Helper()
+	g = newGallery()
+	configs[1].Methods = g.methods
+	sessions := sharing(t, configs)
+	return sessions[0], sessions[1], g
+}
+
+// sharing starts two sessions that share memory. They end with the test.
+func sharing(t *testing.T, configs [2]Config) (sessions [2]*Session) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	accept := listenUnix(t, path)
 	conn, err := socket.DialUnix(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g = newGallery()
-	configs[1].Methods = g.methods
-	var sessions [2]*Session
 	var errs [2]error
 	var wg sync.WaitGroup
 	for i := range configs {
@@ -144,7 +150,7 @@ func inMemory(t *testing.T, configs [2]Config) (client, server *Session, g *gall
 			s.Wait()
 		})
 	}
-	return sessions[0], sessions[1], g
+	return sessions
 }
 
 // both are two configurations that are the same.

@@ -384,6 +384,15 @@ type held struct {
 	begun, goOn chan struct{} // nil: it is not
 }
 
+// hold has the next write of s wait for goOn when it has begun.
+func (h *held) hold(s *Session) (begun, goOn chan struct{}) {
+	begun, goOn = make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.begun, h.goOn = begun, goOn
+	return begun, goOn
+}
+
 func (h *held) TryWrite(b []byte) (int, error) {
 	if begun, goOn := h.begun, h.goOn; begun != nil {
 		h.begun, h.goOn = nil, nil
@@ -410,10 +419,7 @@ func TestCancelDuringALargeFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expect(frame.Data)
-	begun, goOn := make(chan struct{}), make(chan struct{})
-	s.mu.Lock()
-	conn.begun, conn.goOn = begun, goOn
-	s.mu.Unlock()
+	begun, goOn := conn.hold(s)
 	sent := make(chan error, 1)
 	go func() { sent <- calls[0].Send(t.Context(), &blob{make([]byte, 9000)}) }()
 	<-begun
@@ -435,10 +441,7 @@ func TestCancelDuringAPiece(t *testing.T) {
 		t.Fatal(f)
 	}
 	p.expect(frame.Call)
-	begun, goOn := make(chan struct{}), make(chan struct{})
-	s.mu.Lock()
-	conn.begun, conn.goOn = begun, goOn
-	s.mu.Unlock()
+	begun, goOn := conn.hold(s)
 	sent := make(chan error, 1)
 	go func() { sent <- c.Send(t.Context(), &blob{make([]byte, 1<<20)}) }()
 	<-begun
@@ -530,8 +533,7 @@ func TestLateBeforeItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := new(held)
 		s, _ := scriptOver(t, conn, Config{}, goodHello)
-		begun, goOn := make(chan struct{}), make(chan struct{})
-		conn.begun, conn.goOn = begun, goOn
+		begun, goOn := conn.hold(s)
 		call := func(timeout time.Duration) chan *Failure {
 			failed := make(chan *Failure, 1)
 			go func() {

@@ -5,45 +5,15 @@ package session
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"testing"
-
-	"github.com/ipcgen/ipcgen/runtime/transport/socket"
 )
 
 // lent starts two sessions in shared memory, both of which serve, the first one with the role lent to its lone callers.
 // Nothing but doorbells brings it back: there are no ticks.
 func lent(t *testing.T) (s, peer *Session) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	accept := listenUnix(t, path)
-	conn, err := socket.DialUnix(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sessions [2]*Session
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		far, err := Start(t.Context(), accept(), Config{Side: 1, Memory: Memory{Use: MemoryAllowed}, Methods: newServer().methods})
-		if err != nil {
-			t.Error(err)
-		}
-		sessions[1] = far
-	})
-	if sessions[0], err = Start(t.Context(), conn, Config{Memory: Memory{Use: MemoryAsked}, Methods: newServer().methods}); err != nil {
-		t.Error(err)
-	}
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-	for _, s := range sessions {
-		t.Cleanup(func() {
-			s.Close()
-			s.Wait()
-		})
-	}
+	sessions := sharing(t, [2]Config{{Methods: newServer().methods}, {Methods: newServer().methods}})
 	s, peer = sessions[0], sessions[1]
 	s.mu.Lock()
 	s.ticker.Stop()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -252,47 +253,47 @@ def test_a_message_that_cannot_be_sent_ends_the_call(conn: ipcgen.SyncConnection
         assert (caught.value.code, caught.value.remote) == (Code.RESOURCE_EXHAUSTED, False)
 
 
-def test_closing_a_call_that_waits_for_its_slot(tmp_path: Path) -> None:
+@contextmanager
+def one_call_at_a_time(tmp_path: Path) -> Iterator[tuple[ipcgen.SyncConnection, EchoClientSync, ThreadPoolExecutor]]:
     server = Server(f"unix:{tmp_path}/one.sock", ipcgen.Limits(calls=1))
     try:
         with ipcgen.dial_sync(server.address) as conn, ThreadPoolExecutor() as pool:
-            client = EchoClientSync(conn)
-            with client.chat() as first:
-                chat = client.chat()
-                sending = pool.submit(chat.send, request("x"))
-                settled(lambda: bool(conn._session.queue))
-                chat.close()
-                first.close_send()
-                assert first.receive() is None
-            with pytest.raises(RpcError) as caught:
-                sending.result()
-            assert caught.value.code == Code.CANCELLED
-            settled(lambda: not conn._session.pending)
+            yield conn, EchoClientSync(conn), pool
     finally:
         server.close()
+
+
+def test_closing_a_call_that_waits_for_its_slot(tmp_path: Path) -> None:
+    with one_call_at_a_time(tmp_path) as (conn, client, pool):
+        with client.chat() as first:
+            chat = client.chat()
+            sending = pool.submit(chat.send, request("x"))
+            settled(lambda: bool(conn._session.queue))
+            chat.close()
+            first.close_send()
+            assert first.receive() is None
+        with pytest.raises(RpcError) as caught:
+            sending.result()
+        assert caught.value.code == Code.CANCELLED
+        settled(lambda: not conn._session.pending)
 
 
 def test_sending_and_receiving_open_one_call(tmp_path: Path) -> None:
-    server = Server(f"unix:{tmp_path}/one.sock", ipcgen.Limits(calls=1))
-    try:
-        with ipcgen.dial_sync(server.address) as conn, ThreadPoolExecutor() as pool:
-            client = EchoClientSync(conn)
-            with client.chat() as first:
-                chat = client.chat()
-                receiving = pool.submit(chat.receive)
-                settled(lambda: bool(conn._session.queue))
-                sending = pool.submit(chat.send, request("x"))
-                settled(lambda: sending.running() and chat._opening.locked())
-                assert len(conn._session.queue) == 1
-                first.close_send()
-                assert first.receive() is None
-            sending.result()
-            response = receiving.result()
-            assert response is not None
-            assert response.text == "x"
-            chat.close()
-    finally:
-        server.close()
+    with one_call_at_a_time(tmp_path) as (conn, client, pool):
+        with client.chat() as first:
+            chat = client.chat()
+            receiving = pool.submit(chat.receive)
+            settled(lambda: bool(conn._session.queue))
+            sending = pool.submit(chat.send, request("x"))
+            settled(lambda: sending.running() and chat._opening.locked())
+            assert len(conn._session.queue) == 1
+            first.close_send()
+            assert first.receive() is None
+        sending.result()
+        response = receiving.result()
+        assert response is not None
+        assert response.text == "x"
+        chat.close()
 
 
 def test_a_stream_that_has_ended_stays_so(conn: ipcgen.SyncConnection) -> None:
