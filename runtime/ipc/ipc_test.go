@@ -675,19 +675,17 @@ func (deaf) Join(ctx context.Context, _ iter.Seq2[*echov1.SayRequest, error]) (*
 
 // A sending is of texts, again and again, in a call of which it is the end.
 type sending struct {
-	ctx  context.Context
-	text string
-	want ipc.Code
+	limit time.Duration // of the call
+	text  string
+	want  ipc.Code
 }
 
 // unsendable are the reasons why a caller cannot send to a handler that receives nothing.
-func unsendable(t *testing.T) []sending {
-	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	t.Cleanup(cancel)
+func unsendable() []sending {
 	return []sending{
-		{late, strings.Repeat("x", 100_000), ipc.DeadlineExceeded},
-		{t.Context(), "\xff", ipc.InvalidArgument},
-		{t.Context(), strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
+		{500 * time.Millisecond, strings.Repeat("x", 100_000), ipc.DeadlineExceeded},
+		{time.Minute, "\xff", ipc.InvalidArgument},
+		{time.Minute, strings.Repeat("x", 5<<20), ipc.ResourceExhausted},
 	}
 }
 
@@ -701,8 +699,10 @@ func TestCallHooksOfAClientStreamThatCannotBeSent(t *testing.T) {
 	}
 	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deaf{})}, Logger: quiet()},
 		&ipc.Endpoint{Logger: quiet(), CallHooks: []ipc.Hook{hook}})
-	for _, c := range unsendable(t) {
-		_, err := echov1.NewEchoClient(conn).Join(c.ctx, func(yield func(*echov1.SayRequest) bool) {
+	for _, c := range unsendable() {
+		ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+		defer cancel()
+		_, err := echov1.NewEchoClient(conn).Join(ctx, func(yield func(*echov1.SayRequest) bool) {
 			for yield(&echov1.SayRequest{Text: c.text}) {
 			}
 		})
@@ -810,8 +810,10 @@ func TestFailedSendIsHowTheCallFails(t *testing.T) {
 	conn := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), &ipc.Endpoint{Services: []ipc.Service{echov1.NewEchoService(deafUntil{until: until})},
 		Logger: quiet()}, &ipc.Endpoint{Logger: quiet()})
 	defer close(until)
-	for _, c := range unsendable(t) {
-		chat, err := echov1.NewEchoClient(conn).Chat(c.ctx)
+	for _, c := range unsendable() {
+		ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+		defer cancel()
+		chat, err := echov1.NewEchoClient(conn).Chat(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
