@@ -41,8 +41,9 @@ type Endpoint struct {
 	// Limits.Arena as was ever in use at a time, until the session ends.
 	SharedMemory SharedMemory
 	// Spin is how long a wait in shared memory may keep a processor busy before it parks: 0 is as long as it takes on this
-	// machine that two parked sides wake each other, which is measured once, less than 0 is not at all. One goroutine of a
-	// process spins at a time, none where it has one processor, and one wait in eight where it does not pay.
+	// machine that two parked sides wake each other, estimated from what is measured once and at most 400 µs; less than 0 is
+	// not at all. One goroutine of a process spins at a time, none where it has one processor, and one wait in eight where it
+	// does not pay.
 	Spin time.Duration
 	// BlobsInPlace leaves the contents of blobs, fields with the option (ipcgen.v1.field).blob, where they are when they
 	// come through shared memory: in memory of the peer's, which nobody copies. Such bytes can only be read - writing to
