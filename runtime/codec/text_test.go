@@ -14,9 +14,10 @@ import (
 	"github.com/ipcgen/ipcgen/testdata/messages/go/scalars"
 )
 
-// TestStringPlaces writes and reads short strings with a letter that is not ASCII, and with half of one, in every place.
+// TestStringPlaces writes and reads strings with a letter that is not ASCII, and with half of one, in every place.
 func TestStringPlaces(t *testing.T) {
-	for n := range 70 {
+	inPlace := codec.Options{Alias: true}
+	for n := range 110 {
 		for at := range n + 1 {
 			text := strings.Repeat("a", at) + "é" + strings.Repeat("b", n-at)
 			b, err := (&scalars.Singular{AString: text}).MarshalAppend(nil)
@@ -27,12 +28,19 @@ func TestStringPlaces(t *testing.T) {
 			if err := got.Unmarshal(b); err != nil || got.AString != text {
 				t.Fatalf("reading %q: got %q, %v", text, got.AString, err)
 			}
+			if err := inPlace.Unmarshal(b, &got); err != nil || got.AString != text {
+				t.Fatalf("reading %q in place: got %q, %v", text, got.AString, err)
+			}
 			half := text[:at+1] + text[at+2:]
 			if _, err := (&scalars.Singular{AString: half}).MarshalAppend(make([]byte, 0, 128)); err == nil {
 				t.Fatalf("writing %q: no error", half)
 			}
-			if err := got.Unmarshal(field(14, []byte(half)...)); err == nil {
+			b = field(14, []byte(half)...)
+			if err := got.Unmarshal(b); err == nil {
 				t.Fatalf("reading %q: no error", half)
+			}
+			if err := inPlace.Unmarshal(b, &got); err == nil {
+				t.Fatalf("reading %q in place: no error", half)
 			}
 		}
 	}
