@@ -58,6 +58,15 @@ func (o Options) Unmarshal(b []byte, m Message) error {
 	return o.decode(b, nil, f)
 }
 
+// Merge is Unmarshal into a message that is empty.
+func (o Options) Merge(b []byte, m Message) error {
+	f, ok := m.(Fields)
+	if !ok {
+		return m.Unmarshal(b)
+	}
+	return o.decode(b, nil, f)
+}
+
 // Fields is the decoding half of a generated message, for generated code and this package.
 type Fields interface {
 	Reset()

@@ -197,7 +197,7 @@ func (c *Call) answer() *Failure {
 	s.grant()
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	if err := s.decodeItem(&it, c.message()); err != nil {
+	if err := s.decodeItem(&it, c.message(), true); err != nil {
 		return failf(CodeInternal, "decoding the response: %w", err)
 	}
 	return nil
@@ -264,7 +264,7 @@ func (c *Call) prepare(ctx context.Context, s *Session, o Outgoing, req codec.Me
 	}
 	c.scratch.b = b[:0] // what stands in it stays before the message
 	message := len(b)
-	b, err := s.encode(&c.scratch, req, message, min(s.single(), s.agreed.maxFrame+frame.HeaderSize-message))
+	b, err := s.encode(&c.scratch, req, message, min(s.agreed.single, s.agreed.maxFrame+frame.HeaderSize-message))
 	if err != nil {
 		f := unencoded(CodeInvalidArgument, err)
 		f.NotExecuted = true
@@ -446,7 +446,7 @@ func (s *Session) decoding(alone bool) codec.Options {
 	return options
 }
 
-// decodeMessage decodes a message. Called and returns with the mutex held, which is released while a large one is decoded.
+// decodeMessage decodes a message into m, which is empty. Called and returns with the mutex held, which is released while a large one is decoded.
 func (s *Session) decodeMessage(b []byte, alone bool, m codec.Message) error {
 	if a := s.apart; a != nil {
 		s.apart = nil
@@ -458,7 +458,7 @@ func (s *Session) decodeMessage(b []byte, alone bool, m codec.Message) error {
 		s.mu.Unlock()
 		defer s.mu.Lock()
 	}
-	return s.decoding(alone).Unmarshal(b, m)
+	return s.decoding(alone).Merge(b, m)
 }
 
 // handleStatus ends a call.

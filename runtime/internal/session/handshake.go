@@ -186,6 +186,9 @@ func (s *Session) agree(mine *frame.HelloPayload) error {
 		slots:      int(min(mine.MaxSlots, theirs.MaxSlots)),
 		window:     int(min(mine.Window, theirs.Window)),
 	}
+	// At most a quarter of a window, so that a receiver that returns credit by half windows never leaves a sender without
+	// enough.
+	s.agreed.single = min(singleMost, s.agreed.window/4-frame.HeaderSize, s.agreed.maxFrame)
 	return nil
 }
 

@@ -105,4 +105,5 @@ type agreed struct {
 	maxMessage int
 	slots      int
 	window     int
+	single     int // the largest message that is sent in one DATA frame
 }

@@ -377,7 +377,7 @@ func (in *Incoming) prepare(a *answer, res codec.Message, f *Failure) {
 	if a.f == nil && res != nil {
 		a.scratch = scratches.Get().(*scratch)
 		var err error
-		most := min(in.s.single(), in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
+		most := min(in.s.agreed.single, in.s.agreed.maxFrame-len(emptyHead)-trailerBytes(a.trailers))
 		if a.message, err = in.s.encode(a.scratch, res, answerRoom, most); err != nil {
 			a.message, a.f = nil, unencoded(CodeInternal, err)
 		}

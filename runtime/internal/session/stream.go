@@ -94,7 +94,7 @@ func (it *item) size() int {
 }
 
 const (
-	singleMost = 16 << 10
+	singleMost = 16 << 10 // the largest message that is sent in one DATA frame
 	pieceAlone = 64 << 10 // the pieces of larger ones: nobody else is sending
 	pieceTurns = 16 << 10 // several streams take turns
 	pieceLeast = 4 << 10  // less credit than this is not used up by pieces
@@ -114,12 +114,6 @@ const (
 func (st *stream) init(s *Session, id frame.StreamID) {
 	st.s, st.id = s, id
 	st.window, st.avail, st.credit = s.agreed.window, s.agreed.window, s.agreed.window
-}
-
-// single is the largest message that is sent in one DATA frame. It is at most a quarter of a window, so that a receiver that
-// returns credit by half windows never leaves a sender without enough.
-func (s *Session) single() int {
-	return min(singleMost, s.agreed.window/4-frame.HeaderSize, s.agreed.maxFrame)
 }
 
 // expect makes ready for messages to come. Called with the mutex held.
@@ -451,10 +445,11 @@ func (st *stream) receive(ctx context.Context, m codec.Message, fresh func(size 
 	if it == nil {
 		return nil, io.EOF
 	}
-	if m == nil {
+	empty := m == nil
+	if empty {
 		m = fresh(it.size())
 	}
-	err = st.s.decodeItem(it, m)
+	err = st.s.decodeItem(it, m, empty)
 	*it = item{} // else the batch would keep it in memory
 	if err != nil {
 		return nil, fmt.Errorf("decoding a message: %w", err)
@@ -462,12 +457,16 @@ func (st *stream) receive(ctx context.Context, m codec.Message, fresh func(size 
 	return m, nil
 }
 
-// decodeItem decodes a message that has been taken. The mutex is not held.
-func (s *Session) decodeItem(it *item, m codec.Message) error {
-	if it.apart != nil {
+// decodeItem decodes a message that has been taken into m, which may be empty. The mutex is not held.
+func (s *Session) decodeItem(it *item, m codec.Message, empty bool) error {
+	switch {
+	case it.apart != nil:
 		return s.decodeApart(it.data, true, it.apart, m)
+	case empty:
+		return s.decoding(true).Merge(it.data, m)
+	default:
+		return s.decoding(true).Unmarshal(it.data, m)
 	}
-	return s.decoding(true).Unmarshal(it.data, m)
 }
 
 // errSendClosed says that the other side takes no more.
@@ -489,13 +488,13 @@ func (r roomReady) ready() bool { return len(r.s.out) < outHigh || r.closed || r
 // send encodes m and queues it, waiting for credit and room within ctx.
 func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) error {
 	s := st.s
-	b, err := s.encode(&st.scratch, m, pieceRoom, s.single())
+	b, err := s.encode(&st.scratch, m, pieceRoom, s.agreed.single)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(b)-pieceRoom > s.single() {
+	if len(b)-pieceRoom > s.agreed.single {
 		return st.sendPieces(ctx, &st.scratch, b, pieceRoom, flags)
 	}
 	b = b[pieceRoom-frame.HeaderSize:]

@@ -157,7 +157,7 @@ var noWait context.Context
 // never where that is noWait: what the connection does not take by then is left to a goroutine. Called and returns with the mutex
 // held; it is released meanwhile.
 func (s *Session) flush(wait context.Context) {
-	if s.writing {
+	if s.writing || s.settled() {
 		return
 	}
 	s.writing = true
@@ -174,6 +174,11 @@ func (s *Session) flush(wait context.Context) {
 	}
 	s.writing = false
 	s.wakeRoom()
+}
+
+// settled says that there is nothing to write, and nobody waits for that. Called with the mutex held.
+func (s *Session) settled() bool {
+	return len(s.out) == 0 && len(s.due) == 0 && !s.pong && len(s.room) == 0 && (s.blobs == nil || len(s.blobs.freed) == 0)
 }
 
 // flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
