@@ -6,7 +6,7 @@ import "slices"
 // to be sent from where they are.
 
 // spreadLeast is from how many bytes on contents are left where they are.
-const spreadLeast = 64 << 10
+const spreadLeast = 8 << 10
 
 // MarshalSpread is m.MarshalAppend without the contents of large fields. There is room for them in the result, which holds
 // nothing that means anything; they are added to parts, in ascending order of their positions, which count from the start

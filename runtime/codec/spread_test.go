@@ -27,7 +27,7 @@ func TestSpread(t *testing.T) {
 		}
 		at := len(before)
 		for _, p := range parts {
-			if p.At < at || len(p.Bytes) < 64<<10 || !bytes.Equal(want[p.At:p.At+len(p.Bytes)], p.Bytes) {
+			if p.At < at || len(p.Bytes) < 8<<10 || !bytes.Equal(want[p.At:p.At+len(p.Bytes)], p.Bytes) {
 				t.Fatalf("a part of %d bytes at %d, behind %d", len(p.Bytes), p.At, at)
 			}
 			clear(got[p.At : p.At+len(p.Bytes)])

@@ -4,6 +4,7 @@ package ipc_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/ipc"
@@ -106,6 +108,15 @@ func TestLargeFields(t *testing.T) {
 	endpoint := func() *ipc.Endpoint { return &ipc.Endpoint{Limits: ipc.Limits{Arena: -1}, Logger: quiet()} } // no blobs apart
 	server := endpoint()
 	server.Services = []ipc.Service{store.NewStoreService(&keeper{})}
+	var handled atomic.Uint32
+	server.HandlerHooks = []ipc.Hook{func(ctx context.Context, _ *ipc.CallInfo) (context.Context, func(error) error, error) {
+		if handled.Add(1)%4 != 0 {
+			return ctx, func(err error) error { return err }, nil
+		}
+		return ctx, func(err error) error {
+			return errors.Join(err, ipc.SetTrailer(ctx, "what", "stands before the message"))
+		}, nil
+	}}
 	client := store.NewStoreClient(serve(t, "shm:"+filepath.Join(t.TempDir(), "s"), server, endpoint()))
 	var callers sync.WaitGroup
 	for caller := range uint64(4) {
@@ -150,15 +161,17 @@ func TestDeathInALargeField(t *testing.T) {
 
 func swapLarge(t *testing.T, c *store.StoreClient, rng *rand.Rand) {
 	ctx := patient(t)
+	most := 0
 	large := func() []byte {
-		b := make([]byte, rng.IntN(300_000))
+		b := make([]byte, rng.IntN(most))
 		for i := 0; i < len(b); i += 61 {
 			b[i] = byte(rng.Uint32())
 		}
 		return b
 	}
-	for range 20 {
-		album := &blobsv1.Album{Title: strings.Repeat("title ", rng.IntN(20_000)), Cover: large(), Pages: [][]byte{large(), {1}, large(), large()}}
+	for i := range 60 {
+		most = 300_000 >> (i % 6) // down to messages of one frame, of which some fields are not large
+		album := &blobsv1.Album{Title: strings.Repeat("title ", rng.IntN(most/15)), Cover: large(), Pages: [][]byte{large(), {1}, large(), large()}}
 		if rng.IntN(2) == 0 {
 			album.Inner = &blobsv1.Album{Cover: large()}
 		}

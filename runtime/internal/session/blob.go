@@ -135,7 +135,7 @@ func (b *blobs) encodeHolder(c *scratch, h codec.Holder, m codec.Message, room, 
 }
 
 // encode encodes m behind room for so many bytes, by c. With its large blobs apart, which then are c's lent, the message has
-// at most so many bytes. Else what is large in it may be spread: sendPieces or c.whole follows.
+// at most so many bytes. Else what is large in it may be spread, which appendSpread and sendPieces send.
 func (s *Session) encode(c *scratch, m codec.Message, room, most int) ([]byte, error) {
 	if c.apart != nil {
 		c.apart.lent = nil

@@ -297,8 +297,11 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 		return f
 	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
-		c.scratch.whole(first.b)
-		return s.enqueue(ctx, c, first.b, msg|end, true)
+		f := s.enqueue(ctx, c, first.b, msg|end, true)
+		if f != nil {
+			c.scratch.forget()
+		}
+		return f
 	}
 	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
 		c.scratch.forget()
@@ -340,8 +343,9 @@ func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, 
 	return head, nil
 }
 
-// enqueue gives c a slot and queues its CALL. Called and returns with the mutex held.
-func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, send bool) *Failure {
+// enqueue gives c a slot and queues its CALL. Whole says that it has all of the request that comes before the answer, if any.
+// Called and returns with the mutex held.
+func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, whole bool) *Failure {
 	slot, f := s.acquire(ctx, c.deadline)
 	if f != nil {
 		return f
@@ -353,10 +357,15 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	c.closed = flags&frame.End != 0
 	c.mark = s.queued
 	s.pending++
-	s.appendEncoded(noWait, frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}, b, s.pending == 1)
+	h := frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}
+	if whole {
+		s.appendSpread(noWait, h, &c.scratch, b, 0, s.pending == 1)
+	} else {
+		s.appendEncoded(noWait, h, b, false)
+	}
 	// To a socket a lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits
 	// for this one's processor, or is moved to another one, from where all that follows takes longer.
-	if send && (s.role != vacant || !c.unary || c.abandoned) {
+	if whole && (s.role != vacant || !c.unary || c.abandoned) {
 		s.gather()
 		s.flush(noWait)
 	}

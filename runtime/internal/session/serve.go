@@ -408,8 +408,6 @@ func (in *Incoming) respond(a *answer, reading bool) {
 		if a.message = nil; err != nil {
 			a.f = failf(CodeCanceled, "the answer was not sent: %w", err)
 		}
-	case a.message != nil:
-		a.scratch.whole(a.message)
 	}
 	s.appendAnswer(in, a, reading)
 	if !reading {
@@ -452,6 +450,7 @@ func (s *Session) appendAnswer(in *Incoming, a *answer, reading bool) {
 		s.appendStatus(in, a, reading)
 	}
 	if a.scratch != nil {
+		a.scratch.forget() // of what has not been sent
 		scratches.Put(a.scratch)
 	}
 	s.settleDrain()
@@ -487,11 +486,12 @@ func (s *Session) appendStatus(in *Incoming, a *answer, reading bool) {
 		if !reading {
 			wait = context.Background()
 		}
-		s.appendEncoded(wait, h, a.message, alone)
+		s.appendSpread(wait, h, a.scratch, a.message, 0, alone)
 		return
 	default:
 		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)
 		if a.message != nil {
+			a.scratch.whole(a.message)
 			p = append(p, a.message[answerRoom:]...)
 		}
 		s.appendFrame(h, p)

@@ -497,16 +497,17 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 	if len(b)-pieceRoom > s.agreed.single {
 		return st.sendPieces(ctx, &st.scratch, b, pieceRoom, flags)
 	}
-	b = b[pieceRoom-frame.HeaderSize:]
-	if err := st.awaitCredit(ctx, len(b)); err != nil {
+	const start = pieceRoom - frame.HeaderSize
+	if err := st.awaitCredit(ctx, len(b)-start); err != nil {
+		st.scratch.forget()
 		s.takeBack(st.scratch.lent())
 		return err
 	}
 	if len(st.scratch.lent()) > 0 {
 		flags |= frame.Apart
 	}
-	st.credit -= len(b)
-	s.appendEncoded(ctx, frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, b, true)
+	st.credit -= len(b) - start
+	s.appendSpread(ctx, frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, &st.scratch, b, start, true)
 	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
 	if st.burst++; st.burst == 1 || s.memory != nil {
 		s.flush(ctx)
@@ -525,7 +526,7 @@ type scratch struct {
 
 // spreadFrom is from what size of the buffer on the contents of large fields stay where they are until they are sent. The
 // messages before were large, too, so it is worth asking.
-const spreadFrom = 64 << 10
+const spreadFrom = 8 << 10
 
 // An apartScratch is what a scratch has beside the buffer of messages that may have blobs.
 type apartScratch struct {
@@ -547,8 +548,8 @@ func (a *apartScratch) forgetParts() {
 	a.parts = codec.Parts{List: a.parts.List[:0]}
 }
 
-// encode returns m behind room for so many bytes. The result is valid until the next encode. Where what is large in m may
-// be spread, whole or forget follows.
+// encode returns m behind room for so many bytes. The result is valid until the next encode. What is large in m may be spread,
+// until forget.
 func (c *scratch) encode(m codec.Message, room, maxMessage int, spread bool) (b []byte, err error) {
 	if spread && cap(c.b) >= spreadFrom {
 		b, c.spread, err = codec.MarshalSpread(c.room(room), m, c.spread)

@@ -61,6 +61,17 @@ func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, 
 	s.writeBehind(wait, b)
 }
 
+// appendSpread is appendEncoded of b[start:], which c has encoded. What is large in it leaves from where it is.
+func (s *Session) appendSpread(wait context.Context, h frame.Header, c *scratch, b []byte, start int, alone bool) {
+	if len(c.spread) == 0 {
+		s.appendEncoded(wait, h, b[start:], alone)
+		return
+	}
+	list := c.segments(make([][]byte, 0, 4), b, start, start, len(b))
+	s.appendSegments(wait, h, list)
+	c.forget()
+}
+
 // appendSegments is appendEncoded, with wait, of a large frame whose bytes lie in several places. The first one has room for
 // the header.
 func (s *Session) appendSegments(wait context.Context, h frame.Header, list [][]byte) {
