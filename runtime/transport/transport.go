@@ -46,9 +46,6 @@ type TryWriter interface {
 // writes without letting go of what it guards.
 type MemoryWriter interface {
 	TryWriter
-	// Parked says that the other end sleeps: the next write has to wake it, which takes a system call. Any goroutine may
-	// ask, also after Close.
-	Parked() bool
 	// Others says whether other goroutines have to do with what the next Reads wait for, which then let them run more often
 	// while they spin. It is for the goroutine that reads.
 	Others(some bool)

@@ -162,9 +162,6 @@ func (w *Writer) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// Parked says whether the other side has parked for data.
-func (w *Writer) Parked() bool { return w.rxWait.Load()&1 == 1 }
-
 // Bell says whether the other side has parked for data and is to be woken. It says so once each time that it parked.
 func (w *Writer) Bell() bool {
 	s := w.rxWait.Load()

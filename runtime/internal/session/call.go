@@ -359,9 +359,9 @@ func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Fl
 	s.pending++
 	h := frame.Header{Type: frame.Call, Flags: flags, Stream: c.id}
 	if whole {
-		s.appendSpread(noWait, h, &c.scratch, b, 0, s.pending == 1)
+		s.appendSpread(noWait, h, &c.scratch, b, 0, false)
 	} else {
-		s.appendEncoded(noWait, h, b, false)
+		s.appendEncoded(noWait, h, b, true)
 	}
 	// To a socket a lone caller writes when it is about to read (wait): from then on until it sleeps the peer's thread waits
 	// for this one's processor, or is moved to another one, from where all that follows takes longer.

@@ -478,15 +478,11 @@ func (s *Session) appendStatus(in *Incoming, a *answer, reading bool) {
 	case len(a.trailers) == 0 && a.message != nil:
 		copy(a.message[frame.HeaderSize:], emptyHead)
 		s.remote[in.id.Slot()].answered = s.queued + uint64(len(a.message))
-		alone := s.pending+s.running == 0
+		wait := context.Background()
 		if reading {
-			alone = s.r == s.w // no more calls have come
+			wait = noWait
 		}
-		wait := noWait
-		if !reading {
-			wait = context.Background()
-		}
-		s.appendSpread(wait, h, a.scratch, a.message, 0, alone)
+		s.appendSpread(wait, h, a.scratch, a.message, 0, reading && s.r < s.w) // behind it are calls to be answered
 		return
 	default:
 		p := (&frame.StatusPayload{Trailers: a.trailers}).Append(nil)

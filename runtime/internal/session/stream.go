@@ -507,7 +507,7 @@ func (st *stream) send(ctx context.Context, m codec.Message, flags frame.Flags) 
 		flags |= frame.Apart
 	}
 	st.credit -= len(b) - start
-	s.appendSpread(ctx, frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, &st.scratch, b, start, true)
+	s.appendSpread(ctx, frame.Header{Type: frame.Data, Flags: frame.Msg | flags, Stream: st.id}, &st.scratch, b, start, false)
 	// The first message after a wait leaves at once; more of them leave together, where a write costs more than copying.
 	if st.burst++; st.burst == 1 || s.memory != nil {
 		s.flush(ctx)
@@ -701,7 +701,7 @@ func (st *stream) sendPieces(ctx context.Context, c *scratch, b []byte, from int
 		st.credit -= end - start
 		st.inside = end < len(b)
 		if len(c.spread) == 0 {
-			s.appendEncoded(ctx, h, b[start:end], false)
+			s.appendEncoded(ctx, h, b[start:end], true)
 		} else {
 			segments = c.segments(segments[:0], b, start, from, end)
 			s.appendSegments(ctx, h, segments)
@@ -786,10 +786,10 @@ func (s *Session) doInstead(ctx context.Context, c condition) (done bool, err er
 	return false, nil
 }
 
-// gather lets others that are about to send append to the same write, where a write costs more than copying: a system
-// call, or a wake-up. Called and returns with the mutex held.
+// gather lets others that are about to send append to the same write, where a write costs more than copying. Called and
+// returns with the mutex held.
 func (s *Session) gather() {
-	if s.pending+s.running > 1 && !s.writing && (s.memory == nil || s.memory.Parked()) {
+	if s.pending+s.running > 1 && !s.writing && s.memory == nil {
 		s.mu.Unlock()
 		runtime.Gosched()
 		s.mu.Lock()

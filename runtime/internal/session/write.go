@@ -36,14 +36,14 @@ func (s *Session) appendFrame(h frame.Header, payload []byte) {
 const direct = 8 << 10
 
 // appendEncoded appends a frame that was encoded with room for its header. A large one is written from where it lies, if
-// nobody else is writing: what can be written at once, and with wait the rest, too, until that ends. So is, into memory, one
-// that is alone: no others are about to follow, with which it could share a write. Called and returns with the mutex held,
+// nobody else is writing: what can be written at once, and with wait the rest, too, until that ends. So is, into memory, any
+// but what more of this goroutine is about to follow, which shares a write with it. Called and returns with the mutex held,
 // which is released meanwhile.
-func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, alone bool) {
+func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, more bool) {
 	h.Length = uint32(len(b) - frame.HeaderSize)
 	h.Put(b)
 	s.queued += uint64(len(b))
-	if alone && s.memory != nil && len(s.out) == 0 && s.writesNow() {
+	if !more && s.memory != nil && len(s.out) == 0 && s.writesNow() {
 		s.handed = s.queued
 		n, err := s.memory.TryWrite(b)
 		if n < len(b) {
@@ -62,9 +62,9 @@ func (s *Session) appendEncoded(wait context.Context, h frame.Header, b []byte, 
 }
 
 // appendSpread is appendEncoded of b[start:], which c has encoded. What is large in it leaves from where it is.
-func (s *Session) appendSpread(wait context.Context, h frame.Header, c *scratch, b []byte, start int, alone bool) {
+func (s *Session) appendSpread(wait context.Context, h frame.Header, c *scratch, b []byte, start int, more bool) {
 	if len(c.spread) == 0 {
-		s.appendEncoded(wait, h, b[start:], alone)
+		s.appendEncoded(wait, h, b[start:], more)
 		return
 	}
 	list := c.segments(make([][]byte, 0, 4), b, start, start, len(b))

@@ -194,16 +194,6 @@ func (c *conn) Write(b []byte) (int, error) { return c.write(b, true) }
 // TryWrite is transport.TryWriter's.
 func (c *conn) TryWrite(b []byte) (int, error) { return c.write(b, false) }
 
-// Parked is transport.MemoryWriter's. It does not wait for who is inside Write, or closes: then nobody has to be woken.
-func (c *conn) Parked() bool {
-	h := &c.out
-	if !h.mu.TryLock() {
-		return false
-	}
-	defer h.mu.Unlock()
-	return h.state.Load()&closed == 0 && h.Writer.Parked()
-}
-
 // Others is transport.MemoryWriter's.
 func (c *conn) Others(some bool) { c.in.spin.others = some }
 

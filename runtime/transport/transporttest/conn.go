@@ -114,9 +114,6 @@ func testConcurrentUse(t *testing.T, tr Transport) {
 			wg.Go(func() { c.SetReadDeadline(time.Now().Add(time.Duration(i-50) * time.Millisecond)) })
 			wg.Go(func() { c.SetWriteDeadline(time.Time{}) })
 			wg.Go(func() { c.Peer() })
-			if m, ok := c.(transport.MemoryWriter); ok {
-				wg.Go(func() { m.Parked() })
-			}
 		}
 	}
 	wg.Go(func() { a.Close() })
@@ -302,9 +299,6 @@ func testCloseHere(t *testing.T, tr Transport) {
 	want(t, "a later read", err, net.ErrClosed)
 	_, err = a.Write(make([]byte, 1))
 	want(t, "a later write", err, net.ErrClosed)
-	if m, ok := a.(transport.MemoryWriter); ok && m.Parked() {
-		t.Error("a connection that was closed says that the other end sleeps")
-	}
 }
 
 func testCloseThere(t *testing.T, tr Transport) {
