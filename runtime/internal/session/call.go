@@ -455,7 +455,8 @@ func (s *Session) decoding(alone bool) codec.Options {
 	return options
 }
 
-// decodeMessage decodes a message into m, which is empty. Called and returns with the mutex held, which is released while a large one is decoded.
+// decodeMessage decodes a message into m, which is empty. Called and returns with the mutex held, which is released while a
+// large one is decoded.
 func (s *Session) decodeMessage(b []byte, alone bool, m codec.Message) error {
 	if a := s.apart; a != nil {
 		s.apart = nil
