@@ -5,8 +5,9 @@ import "slices"
 // Whoever sends a message with large contents need not have them copied before: it can be written with room in their place,
 // to be sent from where they are.
 
-// spreadLeast is from how many bytes on contents are left where they are.
-const spreadLeast = 8 << 10
+// spreadLeast is from how many bytes on contents are left where they are. It is no less than wideLimit: Close moves shorter
+// messages, and would not tell the parts in them.
+const spreadLeast = wideLimit
 
 // MarshalSpread is m.MarshalAppend without the contents of large fields. There is room for them in the result, which holds
 // nothing that means anything; they are added to parts, in ascending order of their positions, which count from the start
@@ -24,6 +25,7 @@ func MarshalSpread(b []byte, m Message, parts []Part) ([]byte, []Part, error) {
 	b = fields.AppendFields(&e, b)
 	if e.late != nil { // lengths that are to be put in move what is behind them
 		Fill(b, parts)
+		clear(parts) // they are the program's
 		parts = parts[:0]
 	}
 	b, err := e.Finish(b, m)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ipcgen/ipcgen/runtime/codec"
+	"github.com/ipcgen/ipcgen/runtime/wkt"
 	blobsv1 "github.com/ipcgen/ipcgen/testdata/blobs/go/blobs/v1"
 	"github.com/ipcgen/ipcgen/testdata/messages/go/scalars"
 )
@@ -27,7 +28,7 @@ func TestSpread(t *testing.T) {
 		}
 		at := len(before)
 		for _, p := range parts {
-			if p.At < at || len(p.Bytes) < 8<<10 || !bytes.Equal(want[p.At:p.At+len(p.Bytes)], p.Bytes) {
+			if p.At < at || len(p.Bytes) < 16<<10 || !bytes.Equal(want[p.At:p.At+len(p.Bytes)], p.Bytes) {
 				t.Fatalf("a part of %d bytes at %d, behind %d", len(p.Bytes), p.At, at)
 			}
 			clear(got[p.At : p.At+len(p.Bytes)])
@@ -50,6 +51,43 @@ func TestSpread(t *testing.T) {
 	check(&scalars.Singular{AString: strings.Repeat("é", 1<<20), SomeBytes: make([]byte, 1<<16), Color: 1})
 	if spread < 100 || copied < 100 {
 		t.Errorf("%d parts, and %d large messages without any: too few for a test", spread, copied)
+	}
+}
+
+// TestSpreadInside: contents of all sizes around the least that are spread stand where they belong inside messages, whatever room
+// the lengths of these were given.
+func TestSpreadInside(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	content := func() []byte {
+		b := make([]byte, []int{0, 100, 127, 300, 7 << 10, 10 << 10, 16<<10 - 20, 16<<10 - 1, 16 << 10, 17 << 10, 70 << 10}[rng.IntN(11)])
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	picture := func() *blobsv1.Picture { return &blobsv1.Picture{Name: "a", Data: content(), Digest: content()} }
+	for range 300 {
+		album := &blobsv1.Album{Cover: content(), First: picture(), Named: map[string]*blobsv1.Picture{"a": picture()}}
+		for range rng.IntN(4) {
+			album.More = append(album.More, picture())
+		}
+		if rng.IntN(2) == 0 {
+			album.Inner = &blobsv1.Album{First: picture(), More: []*blobsv1.Picture{picture()}}
+		}
+		for _, m := range []codec.Message{album, &wkt.Option{Name: "x", Value: &wkt.Any{TypeUrl: "u", Value: content()}}} {
+			want, err := m.MarshalAppend(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, parts, err := codec.MarshalSpread(nil, m, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			codec.Fill(got, parts)
+			if !bytes.Equal(got, want) {
+				t.Fatalf("%T of %d bytes with %d parts is not what MarshalAppend writes", m, len(want), len(parts))
+			}
+		}
 	}
 }
 

@@ -526,7 +526,7 @@ type scratch struct {
 
 // spreadFrom is from what size of the buffer on the contents of large fields stay where they are until they are sent. The
 // messages before were large, too, so it is worth asking.
-const spreadFrom = 8 << 10
+const spreadFrom = 16 << 10
 
 // An apartScratch is what a scratch has beside the buffer of messages that may have blobs.
 type apartScratch struct {
