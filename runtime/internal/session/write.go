@@ -153,6 +153,11 @@ func (s *Session) collect() {
 	}
 }
 
+// settled says that nothing is queued, that collect would find nothing, and that nobody waits for room. Called with the mutex held.
+func (s *Session) settled() bool {
+	return len(s.out) == 0 && len(s.due) == 0 && !s.pong && len(s.room) == 0 && (s.blobs == nil || len(s.blobs.freed) == 0)
+}
+
 // owe notes that st has a CREDIT or CANCEL to send. Called with the mutex held.
 func (s *Session) owe(st *stream) {
 	if !st.listed {
@@ -185,11 +190,6 @@ func (s *Session) flush(wait context.Context) {
 	}
 	s.writing = false
 	s.wakeRoom()
-}
-
-// settled says that there is nothing to write, and nobody waits for that. Called with the mutex held.
-func (s *Session) settled() bool {
-	return len(s.out) == 0 && len(s.due) == 0 && !s.pong && len(s.room) == 0 && (s.blobs == nil || len(s.blobs.freed) == 0)
 }
 
 // flushLater has a goroutine write what is queued, so that a sender that has more to send does not wait for each
