@@ -297,14 +297,9 @@ func (s *Session) open(ctx context.Context, c *Call, first prepared, last bool) 
 		return f
 	}
 	if msg == 0 || len(first.b)-frame.HeaderSize <= s.agreed.maxFrame {
-		f := s.enqueue(ctx, c, first.b, msg|end, true)
-		if f != nil {
-			c.scratch.forget()
-		}
-		return f
+		return s.enqueue(ctx, c, first.b, msg|end, true)
 	}
 	if f := s.enqueue(ctx, c, first.b[:first.message], 0, false); f != nil {
-		c.scratch.forget()
 		return f
 	}
 	if c.deadline != 0 {
@@ -348,6 +343,7 @@ func (s *Session) callHead(ctx context.Context, o Outgoing) (frame.CallPayload, 
 func (s *Session) enqueue(ctx context.Context, c *Call, b []byte, flags frame.Flags, whole bool) *Failure {
 	slot, f := s.acquire(ctx, c.deadline)
 	if f != nil {
+		c.scratch.forget()
 		return f
 	}
 	l := &s.local[slot]
